@@ -1,0 +1,16 @@
+/**
+ * @file The two ways a call can fail, told apart by type so that a command line can tell them apart by exit code.
+ */
+
+/**
+ * The caller gave something unusable: a malformed file, an unknown node, a prompt that does not fit. Messages name
+ * the file, the line or field, what was expected and what was found. The command line exits with 2.
+ */
+export class InputError extends Error {
+  override readonly name = "InputError";
+}
+
+/** The input was fine and the work failed: a download broke off, a metric is not a number. Exit code 1. */
+export class RunError extends Error {
+  override readonly name = "RunError";
+}

@@ -1,0 +1,203 @@
+/**
+ * @file One transformer block, forward and backward, for every family.
+ *
+ *   sequential:  residMid = residPre + attn(norm(residPre));  residPost = residMid + mlp(norm(residMid))
+ *   parallel:    residPost = residPre + attn(norm(residPre)) + mlp(norm'(residPre))
+ *
+ * An *edit* sees every site's value on the way forward and returns what the run goes on with: caching, patching and
+ * ablation are edits. It returns the value it was given or a new tensor that then belongs to the run. A *visit* sees
+ * every site's gradient on the way back. Neither disposes what it is given; to keep it beyond the call, `tf.keep` a
+ * clone.
+ */
+
+import * as tf from "@tensorflow/tfjs-core";
+import type { ModelConfig } from "./config.js";
+import { type AttentionSaved, attention, attentionVjp, causalMask } from "./ops/attention.js";
+import { linear, linearVjp } from "./ops/linear.js";
+import { type MlpSaved, neurons, neuronsVjp } from "./ops/mlp.js";
+import { type NormSaved, norm, normVjp } from "./ops/norm.js";
+import { type RotaryTables, rotaryTables, rotate, rotateVjp } from "./ops/rotary.js";
+import type { Site } from "./sites.js";
+import type { BlockWeights } from "./weights.js";
+
+/** Shapes by site in `sites.ts`. Returns a tensor of the same shape: the value itself, or another one. */
+export type Edit = (site: Site, layer: number, value: tf.Tensor) => tf.Tensor;
+
+/** The gradient has the site's shape with the stream axis S in front. */
+export type Visit = (site: Site, layer: number, gradient: tf.Tensor) => void;
+
+/** What all blocks of a run over prompts of T tokens share. */
+export interface BlockContext {
+  readonly config: ModelConfig;
+  readonly mask: tf.Tensor2D; // [T, T]
+  readonly rotary?: RotaryTables;
+}
+
+/** Everything the VJP of a block needs of its forward run. */
+export type BlockSaved = {
+  readonly attnNorm: NormSaved;
+  readonly qNorm?: NormSaved;
+  readonly kNorm?: NormSaved;
+  readonly attention: AttentionSaved;
+  readonly mlpNorm: NormSaved;
+  readonly mlp: MlpSaved;
+};
+
+/** The caller owns the tables: `tf.dispose` the context when the run is over. */
+export function makeBlockContext(config: ModelConfig, T: number): BlockContext {
+  return {
+    config,
+    mask: causalMask(T),
+    ...(config.rotary && { rotary: rotaryTables(config.rotary, T, config.headWidth) }),
+  };
+}
+
+/** Frees the tables of a context. */
+export function disposeBlockContext({ mask, rotary }: BlockContext): void {
+  tf.dispose([mask, { ...rotary }]);
+}
+
+/** [B, T, n·h] -> [B, n, T, h] */
+function splitHeads(x: tf.Tensor, heads: number): tf.Tensor {
+  const [B, T, width] = x.shape;
+  return tf.transpose(tf.reshape(x, [B, T, heads, width / heads]), [0, 2, 1, 3]);
+}
+
+/** [..., n, T, h] -> [..., T, n·h] */
+function joinHeads(x: tf.Tensor): tf.Tensor {
+  const lead = x.rank - 3;
+  const [heads, T, h] = x.shape.slice(lead);
+  const order = [...Array(lead).keys(), lead + 1, lead, lead + 2];
+  return tf.reshape(tf.transpose(x, order), [...x.shape.slice(0, lead), T, heads * h]);
+}
+
+/**
+ * Runs block `layer` on the residual stream.
+ *
+ * @param residPre [B, T, D]
+ * @param edit sees and may replace every site's value, in the order of computation
+ * @returns residPost [B, T, D] and what `blockVjp` needs, both owned by the caller. The VJP is that of the run as
+ *   edited, with respect to the values the edits returned.
+ */
+export function blockForward(
+  context: BlockContext,
+  weights: BlockWeights,
+  layer: number,
+  residPre: tf.Tensor3D,
+  edit: Edit = (_site, _layer, value) => value,
+): { residPost: tf.Tensor3D; saved: BlockSaved } {
+  const { config, mask, rotary } = context;
+  const { norm: normKind, normEps, heads, kvHeads } = config;
+  const at = (site: Site, value: tf.Tensor) => edit(site, layer, value);
+  const turned = (x: tf.Tensor) => (rotary ? rotate(rotary, x) : x);
+
+  return tf.tidy(() => {
+    const pre = at("residPre", residPre);
+    const attnNorm = norm(normKind, normEps, weights.attnNorm, pre);
+    const rawQ = splitHeads(linear(attnNorm.y, weights.q), heads);
+    const rawK = splitHeads(linear(attnNorm.y, weights.k), kvHeads);
+    const qNorm = weights.qNorm && norm("rms", normEps, { scale: weights.qNorm }, rawQ);
+    const kNorm = weights.kNorm && norm("rms", normEps, { scale: weights.kNorm }, rawK);
+    const q = at("q", turned(qNorm ? qNorm.y : rawQ)) as tf.Tensor4D;
+    const k = at("k", turned(kNorm ? kNorm.y : rawK)) as tf.Tensor4D;
+    const v = at("v", splitHeads(linear(attnNorm.y, weights.v), kvHeads)) as tf.Tensor4D;
+    const { z: rawZ, pattern } = attention(q, k, v, mask);
+    const z = at("z", rawZ);
+    const attnOut = at("attnOut", linear(joinHeads(z), weights.o));
+    const withAttn = tf.add(pre, attnOut);
+    const mid = config.parallelResidual ? withAttn : at("residMid", withAttn);
+
+    const mlpNorm = norm(normKind, normEps, weights.mlpNorm, config.parallelResidual ? pre : mid);
+    const { neuron: rawNeuron, saved: mlp } = neurons(config.activation, weights, mlpNorm.y);
+    const neuron = at("neuron", rawNeuron);
+    const mlpOut = at("mlpOut", linear(neuron, weights.mlpOut));
+    const residPost = at("residPost", tf.add(mid, mlpOut)) as tf.Tensor3D;
+
+    const saved: BlockSaved = {
+      attnNorm: attnNorm.saved,
+      ...(qNorm && { qNorm: qNorm.saved }),
+      ...(kNorm && { kNorm: kNorm.saved }),
+      attention: { q, k, v, pattern },
+      mlpNorm: mlpNorm.saved,
+      mlp,
+    };
+    return { residPost, saved };
+  });
+}
+
+/**
+ * Vector-Jacobian product of block `layer`.
+ *
+ * @param dResidPost [S, B, T, D] gradient at residPost
+ * @param visit sees the gradient of every site, from the last to the first
+ * @returns gradient at residPre [S, B, T, D], owned by the caller
+ */
+export function blockVjp(
+  context: BlockContext,
+  weights: BlockWeights,
+  layer: number,
+  saved: BlockSaved,
+  dResidPost: tf.Tensor4D,
+  visit: Visit = () => {},
+): tf.Tensor4D {
+  const { config } = context;
+  return tf.tidy(() => {
+    visit("residPost", layer, dResidPost);
+    const dThroughMlp = mlpVjp(config, weights, layer, saved, dResidPost, visit);
+    const dMid = config.parallelResidual ? dResidPost : tf.add(dResidPost, dThroughMlp);
+    if (!config.parallelResidual) visit("residMid", layer, dMid);
+    const dThroughAttn = attnVjp(context, weights, layer, saved, dMid, visit);
+    const dWithAttn = tf.add(dMid, dThroughAttn);
+    const dPre = config.parallelResidual ? tf.add(dWithAttn, dThroughMlp) : dWithAttn;
+    visit("residPre", layer, dPre);
+    return dPre as tf.Tensor4D;
+  });
+}
+
+/** Gradient at mlpOut [S, B, T, D] -> gradient at what the MLP's norm read, [S, B, T, D]. */
+function mlpVjp(
+  config: ModelConfig,
+  weights: BlockWeights,
+  layer: number,
+  saved: BlockSaved,
+  dMlpOut: tf.Tensor,
+  visit: Visit,
+): tf.Tensor {
+  visit("mlpOut", layer, dMlpOut);
+  const dNeuron = linearVjp(weights.mlpOut, dMlpOut);
+  visit("neuron", layer, dNeuron);
+  const dNormed = neuronsVjp(config.activation, weights, saved.mlp, dNeuron);
+  return normVjp(config.norm, weights.mlpNorm, saved.mlpNorm, dNormed);
+}
+
+/** Gradient at attnOut [S, B, T, D] -> gradient at what the attention's norm read, [S, B, T, D]. */
+function attnVjp(
+  { config, rotary }: BlockContext,
+  weights: BlockWeights,
+  layer: number,
+  saved: BlockSaved,
+  dAttnOut: tf.Tensor,
+  visit: Visit,
+): tf.Tensor {
+  visit("attnOut", layer, dAttnOut);
+  const dJoined = linearVjp(weights.o, dAttnOut); // [S, B, T, H·h]
+  const [S, B, T] = dJoined.shape;
+  const dz = tf.transpose(tf.reshape(dJoined, [S, B, T, config.heads, config.headWidth]), [0, 1, 3, 2, 4]);
+  visit("z", layer, dz);
+  const { dq, dk, dv } = attentionVjp(saved.attention, dz);
+  visit("q", layer, dq);
+  visit("k", layer, dk);
+  visit("v", layer, dv);
+
+  const beforeRotary = (d: tf.Tensor) => (rotary ? rotateVjp(rotary, d) : d);
+  const throughNorm = (d: tf.Tensor, scale?: tf.Tensor1D, stats?: NormSaved) =>
+    scale && stats ? normVjp("rms", { scale }, stats, d) : d;
+  const dRawQ = throughNorm(beforeRotary(dq), weights.qNorm, saved.qNorm);
+  const dRawK = throughNorm(beforeRotary(dk), weights.kNorm, saved.kNorm);
+  const dNormed = tf.addN([
+    linearVjp(weights.q, joinHeads(dRawQ)),
+    linearVjp(weights.k, joinHeads(dRawK)),
+    linearVjp(weights.v, joinHeads(dv)),
+  ]);
+  return normVjp(config.norm, weights.attnNorm, saved.attnNorm, dNormed);
+}

@@ -1,0 +1,74 @@
+/**
+ * @file The canonical weights of a model and the provider that hands them out one layer at a time. Everything above
+ * `model/` sees weights through the provider only, so that a model larger than memory can be read from disk layer
+ * by layer without anyone noticing.
+ */
+
+import type * as tf from "@tensorflow/tfjs-core";
+
+/**
+ * A linear map y = x·W (+ bias). The matrix stays in the layout of its file, because transposing a whole model at
+ * load time costs memory and buys nothing: `linear` and its VJP run either layout at full speed on either engine.
+ */
+export interface Linear {
+  /** [in, out] for layout "in-out", [out, in] for "out-in". */
+  readonly weight: tf.Tensor2D;
+  readonly layout: "in-out" | "out-in";
+  /** [out] */
+  readonly bias?: tf.Tensor1D;
+}
+
+/** Layer norm (`bias` present) or RMS norm (absent). */
+export interface NormWeights {
+  readonly scale: tf.Tensor1D;
+  readonly bias?: tf.Tensor1D;
+}
+
+export interface BlockWeights {
+  readonly attnNorm: NormWeights;
+  /** D -> H·h, head-major. */
+  readonly q: Linear;
+  /** D -> K·h, head-major. */
+  readonly k: Linear;
+  /** D -> K·h, head-major. */
+  readonly v: Linear;
+  /** H·h -> D */
+  readonly o: Linear;
+  /** [h] each; present when `config.qkNorm`. */
+  readonly qNorm?: tf.Tensor1D;
+  readonly kNorm?: tf.Tensor1D;
+  readonly mlpNorm: NormWeights;
+  /** D -> F; present when `config.gated`. Its output goes through the activation. */
+  readonly mlpGate?: Linear;
+  /** D -> F */
+  readonly mlpIn: Linear;
+  /** F -> D; its input is the `neuron` site. */
+  readonly mlpOut: Linear;
+}
+
+export interface EmbeddingWeights {
+  /** [V, D] */
+  readonly tokens: tf.Tensor2D;
+  /** [maxPositions, D]; present when the config has no rotary embedding. */
+  readonly positions?: tf.Tensor2D;
+}
+
+export interface UnembeddingWeights {
+  readonly norm: NormWeights;
+  /** [V, D], one row per token: the same tensor as the embedding in a tied model. */
+  readonly rows: tf.Tensor2D;
+}
+
+/**
+ * Hands out weights. The provider owns every tensor it hands out; a caller never disposes one.
+ */
+export interface WeightsProvider {
+  embedding(): Promise<EmbeddingWeights>;
+  /** Layer `l`, 0-based. Valid until `release(l)` was called as often as `layer(l)`. */
+  layer(l: number): Promise<BlockWeights>;
+  /** Says that the caller is done with layer `l` for now. */
+  release(l: number): void;
+  unembedding(): Promise<UnembeddingWeights>;
+  /** Frees everything. The provider is unusable afterwards. */
+  dispose(): void;
+}
