@@ -1,0 +1,57 @@
+/**
+ * @file Node ids: `L{layer}.{site}[{index}]@{position}`, such as `L3.z[5]@12`, `L2.k[1]@s2`, `L4.mlpOut@*`.
+ * Printing and parsing round-trip.
+ */
+
+import { InputError } from "../errors.js";
+import { isSite, SITES, type Site, siteIndex } from "../model/sites.js";
+
+/** A position in the prompt, the name of a role, or "*" for all positions at once. */
+export type NodePosition = number | string;
+
+export const ALL_POSITIONS = "*";
+
+/** A component of the model at one position, at one role, or at all positions. Everything counts from 0. */
+export interface Node {
+  readonly layer: number;
+  readonly site: Site;
+  /** Query head, kv-head (`k`, `v`) or neuron; absent for sites without one. */
+  readonly index?: number;
+  readonly position: NodePosition;
+}
+
+const ID = /^L(\d+)\.([A-Za-z]+)(?:\[(\d+)\])?@(\*|\d+|[A-Za-z_][A-Za-z0-9_-]*)$/;
+
+/** The id of a node. */
+export function formatNodeId({ layer, site, index, position }: Node): string {
+  return `L${layer}.${site}${index === undefined ? "" : `[${index}]`}@${position}`;
+}
+
+/**
+ * The node that an id names. Whether the model has it is for `NodeSpace.indexOf` to say.
+ * @throws InputError if the text is not a node id, names no site, or has an index where the site has none (or lacks one)
+ */
+export function parseNodeId(id: string): Node {
+  const match = ID.exec(id);
+  if (!match) {
+    throw new InputError(
+      `parseNodeId: expected a node id such as "L3.z[5]@12", "L4.mlpOut@7", "L2.k[1]@end" or "L0.q[2]@*", got "${id}"`,
+    );
+  }
+  const [, layer, site, index, position] = match;
+  if (!isSite(site)) {
+    throw new InputError(
+      `parseNodeId: expected one of the sites ${SITES.join(", ")}, got "${site}" in "${id}"`,
+    );
+  }
+  if ((siteIndex(site) === "none") !== (index === undefined)) {
+    const expected = siteIndex(site) === "none" ? "no index" : `a ${siteIndex(site)} index in brackets`;
+    throw new InputError(`parseNodeId: expected ${expected} after "${site}", got "${id}"`);
+  }
+  return {
+    layer: Number(layer),
+    site,
+    ...(index !== undefined && { index: Number(index) }),
+    position: /^\d+$/.test(position) ? Number(position) : position,
+  };
+}

@@ -1,0 +1,167 @@
+/**
+ * @file A ranked list: estimates of all nodes, exact effects of the verified ones, and their order. Rows are made one
+ * at a time, because a list may have millions of them.
+ */
+
+import type { Tokenizer } from "../model/model.js";
+import type { Site } from "../model/sites.js";
+import type { Pair } from "../prompts/pair.js";
+import { formatNodeId, type NodePosition } from "./node-id.js";
+import { type NodeSpace, nodeAt } from "./node-space.js";
+import { orderByContribution } from "./order.js";
+import { spanInPair } from "./positions.js";
+import { contribution, meanEffect, type ScoreTable, standardError } from "./score-table.js";
+
+/** Exact effects: row r of `scores` belongs to `nodes[r]`. */
+export interface VerifiedNodes {
+  readonly nodes: Uint32Array;
+  readonly scores: ScoreTable;
+}
+
+export interface Ranking {
+  readonly space: NodeSpace;
+  readonly pairs: readonly Pair[];
+  /** Metric of each pair's base and source run, in the order of the pairs. */
+  readonly baseMetric: Float64Array;
+  readonly sourceMetric: Float64Array;
+  /** Estimates of every node of the space; absent when nothing was estimated. */
+  readonly estimates?: ScoreTable;
+  /** Absent when nothing was verified. */
+  readonly verified?: VerifiedNodes;
+  /** The ranked nodes, best first. */
+  readonly order: Uint32Array;
+  /** What each stage cost, in forward passes of one prompt. */
+  readonly forwardEquivalents: { readonly estimate: number; readonly verify: number };
+}
+
+/** One node of a ranked list; the columns of the CSV. Undefined means "not computed", never 0. */
+export interface RankedNode {
+  /** From 1. */
+  readonly rank: number;
+  /** Node id. */
+  readonly node: string;
+  readonly site: Site;
+  readonly layer: number;
+  /** Head, kv-head or neuron. */
+  readonly index?: number;
+  readonly position: NodePosition;
+  /** The token at the node's position where it is the same in both prompts of every pair. */
+  readonly token?: string;
+  /** The ranking key: the verified contribution where there is one, otherwise the estimated one. */
+  readonly contribution: number;
+  readonly estimateContribution?: number;
+  readonly estimateMean?: number;
+  readonly estimateSe?: number;
+  readonly effectContribution?: number;
+  readonly effectMean?: number;
+  readonly effectSe?: number;
+  /** Mean effect (verified where there is one) ÷ (mean source metric − mean base metric). */
+  readonly recovered?: number;
+  readonly verified: boolean;
+  /** Pairs that have the node. */
+  readonly pairs: number;
+}
+
+/**
+ * Nodes by decreasing contribution, verified values before estimates of the same node. Without estimates only the
+ * verified nodes are ranked.
+ */
+export function rankNodes(
+  space: NodeSpace,
+  estimates: ScoreTable | undefined,
+  verified: VerifiedNodes | undefined,
+): Uint32Array {
+  if (!estimates) {
+    const { nodes, scores } = verified ?? { nodes: new Uint32Array(), scores: undefined };
+    return orderByContribution(nodes.length, (row) => (scores ? contribution(scores, row) : Number.NaN)).map(
+      (row) => nodes[row],
+    );
+  }
+  const keys = Float64Array.from({ length: space.size }, (_, node) => contribution(estimates, node));
+  verified?.nodes.forEach((node, row) => {
+    keys[node] = contribution(verified.scores, row);
+  });
+  return orderByContribution(space.size, (node) => keys[node]);
+}
+
+/**
+ * The rows of a ranked list, best first.
+ * @param tokenizer for the `token` field; without it the token's id is shown
+ * @param limit at most so many rows
+ */
+export function* rankedNodes(
+  { space, pairs, estimates, verified, order, baseMetric, sourceMetric }: Ranking,
+  { tokenizer, limit = order.length }: { tokenizer?: Tokenizer; limit?: number } = {},
+): Generator<RankedNode> {
+  const verifiedRow = new Map(Array.from(verified?.nodes ?? [], (node, row) => [node, row]));
+  const tokens = new Map(space.labels.map((label) => [label, sharedToken(label, pairs, tokenizer)]));
+  const gap = mean(sourceMetric) - mean(baseMetric);
+  for (let place = 0; place < Math.min(limit, order.length); place++) {
+    const flat = order[place];
+    const node = nodeAt(space, flat);
+    const row = verifiedRow.get(flat);
+    const estimate = estimates && statistics(estimates, flat);
+    const effect = verified && row !== undefined ? statistics(verified.scores, row) : undefined;
+    const best = effect ?? estimate;
+    if (!best) throw new Error(`rankedNodes: expected a value for ${formatNodeId(node)}, got none`);
+    const token = tokens.get(node.position);
+    yield {
+      rank: place + 1,
+      node: formatNodeId(node),
+      site: node.site,
+      layer: node.layer,
+      ...(node.index !== undefined && { index: node.index }),
+      position: node.position,
+      ...(token !== undefined && { token }),
+      contribution: best.contribution,
+      ...(estimate && {
+        estimateContribution: estimate.contribution,
+        estimateMean: estimate.mean,
+        ...(estimate.se !== undefined && { estimateSe: estimate.se }),
+      }),
+      ...(effect && {
+        effectContribution: effect.contribution,
+        effectMean: effect.mean,
+        ...(effect.se !== undefined && { effectSe: effect.se }),
+      }),
+      ...(gap !== 0 && { recovered: best.mean / gap }),
+      verified: effect !== undefined,
+      pairs: best.pairs,
+    };
+  }
+}
+
+interface Statistics {
+  readonly contribution: number;
+  readonly mean: number;
+  readonly se?: number;
+  readonly pairs: number;
+}
+
+function statistics(scores: ScoreTable, row: number): Statistics | undefined {
+  const pairs = scores.count[row];
+  if (pairs === 0) return undefined;
+  return {
+    contribution: contribution(scores, row),
+    mean: meanEffect(scores, row),
+    ...(pairs > 1 && { se: standardError(scores, row) }),
+    pairs,
+  };
+}
+
+function mean(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function sharedToken(label: NodePosition, pairs: readonly Pair[], tokenizer?: Tokenizer): string | undefined {
+  const ids = new Set<number>();
+  for (const pair of pairs) {
+    const span = spanInPair(label, pair);
+    if (!span) continue;
+    if (span.end - span.first > 1) return undefined;
+    ids.add(pair.clean[span.first]).add(pair.corrupted[span.first]);
+  }
+  const [id] = ids;
+  if (ids.size !== 1) return undefined;
+  return tokenizer ? tokenizer.tokenText(id) : String(id);
+}

@@ -1,0 +1,69 @@
+/**
+ * @file Metrics that are linear in the logits: a fixed direction per pair, u = Σ_t w_t·W_U[t]. The value is final·u
+ * and the gradient is u itself, so only the rows of the tokens named by the pairs are ever read.
+ *
+ *   logit-diff   mean logit of the answers − mean logit of the wrong answers
+ *   logit        mean logit of the answers
+ */
+
+import * as tf from "@tensorflow/tfjs-core";
+import { product } from "../../engine/matmul.js";
+import type { Pair } from "../pair.js";
+import type { Metric, MetricInput, PreparedMetric } from "./metric.js";
+
+type TokenWeights = (pair: Pair) => Map<number, number>;
+
+function meanOver(
+  tokens: readonly number[],
+  sign: number,
+  into = new Map<number, number>(),
+): Map<number, number> {
+  for (const token of tokens) into.set(token, sign / tokens.length);
+  return into;
+}
+
+/** u of every pair, [B, D]: a sum of gathered rows, as one small product. */
+function directions({ pairs, unembedding }: MetricInput, weightsOf: TokenWeights): tf.Tensor2D {
+  const weights = pairs.map(weightsOf);
+  const tokens = [...new Set(weights.flatMap((w) => [...w.keys()]))];
+  const matrix = weights.flatMap((w) => tokens.map((token) => w.get(token) ?? 0));
+  return tf.tidy(() => {
+    const rows = tf.gather(unembedding.rows, tf.tensor1d(Int32Array.from(tokens), "int32"));
+    return product(tf.tensor2d(Float32Array.from(matrix), [pairs.length, tokens.length]), rows);
+  });
+}
+
+function prepareDirection(input: MetricInput, weightsOf: TokenWeights): PreparedMetric {
+  const u = directions(input, weightsOf);
+  return {
+    read(final, pairOfRow) {
+      const values = tf.tidy(() => {
+        const perRow = tf.gather(u, tf.tensor1d(Int32Array.from(pairOfRow), "int32"));
+        return tf.sum(tf.mul(final, perRow), -1);
+      });
+      const data = Float32Array.from(values.dataSync());
+      values.dispose();
+      return data;
+    },
+    gradient: () => tf.clone(u),
+    dispose: () => u.dispose(),
+  };
+}
+
+export const logitDiff: Metric = {
+  name: "logit-diff",
+  description: "mean answer logit − mean wrong logit",
+  needs: { answers: true, wrong: true },
+  differentiable: true,
+  flatOnClean: false,
+  prepare: (input) => prepareDirection(input, (pair) => meanOver(pair.wrong, -1, meanOver(pair.answers, 1))),
+};
+
+export const logit: Metric = {
+  name: "logit",
+  description: "mean answer logit",
+  needs: { answers: true, wrong: false },
+  differentiable: true,
+  flatOnClean: false,
+  prepare: (input) => prepareDirection(input, (pair) => meanOver(pair.answers, 1)),
+};

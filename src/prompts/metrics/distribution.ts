@@ -1,0 +1,152 @@
+/**
+ * @file Metrics of the whole next-token distribution p = softmax(logits), and their gradients. With W and A the 0/1
+ * indicators of the wrong and answer tokens, m = A − W or A, and ref the clean run's distribution:
+ *
+ *   logprob    log Σ_A p             d/dlogit = p restricted to A and renormalized − p
+ *   nll        −logprob              the negative of that
+ *   prob       Σ_A p                 d/dlogit = p·(m − Σ m p)
+ *   prob-diff  Σ_A p − Σ_W p         likewise
+ *   kl         Σ ref·(log ref − log p)   d/dlogit = p − ref
+ */
+
+import * as tf from "@tensorflow/tfjs-core";
+import { product } from "../../engine/matmul.js";
+import type { UnembeddingWeights } from "../../model/weights.js";
+import type { Pair } from "../pair.js";
+import type { Metric, MetricInput, PreparedMetric } from "./metric.js";
+
+/** A function of log-probabilities [R, V] and per-row constants [R, V] (a mask or a reference). */
+interface DistributionForm {
+  /** [R] */
+  value(logProbs: tf.Tensor2D, constant: tf.Tensor2D): tf.Tensor1D;
+  /** d value / d logits, [R, V] */
+  slope(logProbs: tf.Tensor2D, constant: tf.Tensor2D): tf.Tensor2D;
+}
+
+/** final [R, D] -> log p [R, V] */
+export function logProbabilities(final: tf.Tensor2D, { rows }: UnembeddingWeights): tf.Tensor2D {
+  return tf.tidy(() => {
+    const logits = product(final, rows, { transposeB: true });
+    return tf.sub(logits, tf.logSumExp(logits, -1, true)) as tf.Tensor2D;
+  });
+}
+
+/** [B, V] with 1 at the tokens of `plus` and −1 at those of `minus`. */
+function indicator(
+  pairs: readonly Pair[],
+  vocabulary: number,
+  minus: (pair: Pair) => readonly number[] = () => [],
+): tf.Tensor2D {
+  const data = new Float32Array(pairs.length * vocabulary);
+  pairs.forEach((pair, b) => {
+    for (const token of pair.answers) data[b * vocabulary + token] = 1;
+    for (const token of minus(pair)) data[b * vocabulary + token] = -1;
+  });
+  return tf.tensor2d(data, [pairs.length, vocabulary]);
+}
+
+const answers = ({ pairs, unembedding }: MetricInput) => indicator(pairs, unembedding.rows.shape[0]);
+
+const answersMinusWrong = ({ pairs, unembedding }: MetricInput) =>
+  indicator(pairs, unembedding.rows.shape[0], (pair) => pair.wrong);
+
+/** Log-probabilities of the tokens outside the mask, moved out of reach of any sum. */
+const EXCLUDED = -1e30;
+
+function insideMask(logProbs: tf.Tensor2D, mask: tf.Tensor2D): tf.Tensor2D {
+  return tf.add(tf.mul(logProbs, mask), tf.mul(tf.sub(1, mask), EXCLUDED));
+}
+
+const setLogProb: DistributionForm = {
+  value: (logProbs, mask) => tf.logSumExp(insideMask(logProbs, mask), -1),
+  slope: (logProbs, mask) => tf.sub(tf.softmax(insideMask(logProbs, mask)), tf.exp(logProbs)),
+};
+
+const negativeSetLogProb: DistributionForm = {
+  value: (logProbs, mask) => tf.neg(setLogProb.value(logProbs, mask)),
+  slope: (logProbs, mask) => tf.neg(setLogProb.slope(logProbs, mask)),
+};
+
+const setProb: DistributionForm = {
+  value: (logProbs, mask) => tf.sum(tf.mul(tf.exp(logProbs), mask), -1),
+  slope(logProbs, mask) {
+    const p = tf.exp(logProbs);
+    return tf.mul(p, tf.sub(mask, tf.sum(tf.mul(p, mask), -1, true)));
+  },
+};
+
+const divergence: DistributionForm = {
+  value: (logProbs, ref) => tf.sum(tf.mul(tf.exp(ref), tf.sub(ref, logProbs)), -1),
+  slope: (logProbs, ref) => tf.sub(tf.exp(logProbs), tf.exp(ref)),
+};
+
+function prepareDistribution(
+  input: MetricInput,
+  form: DistributionForm,
+  constantOf: (input: MetricInput) => tf.Tensor2D,
+): PreparedMetric {
+  const { unembedding } = input;
+  const constant = constantOf(input); // [B, V]
+  return {
+    read(final, pairOfRow) {
+      const values = tf.tidy(() => {
+        const perRow = tf.gather(constant, tf.tensor1d(Int32Array.from(pairOfRow), "int32"));
+        return form.value(logProbabilities(final, unembedding), perRow);
+      });
+      const data = Float32Array.from(values.dataSync());
+      values.dispose();
+      return data;
+    },
+    gradient: (final) =>
+      tf.tidy(() => product(form.slope(logProbabilities(final, unembedding), constant), unembedding.rows)),
+    dispose: () => constant.dispose(),
+  };
+}
+
+export const logprob: Metric = {
+  name: "logprob",
+  description: "log of the summed probability of the answers",
+  needs: { answers: true, wrong: false },
+  differentiable: true,
+  flatOnClean: false,
+  prepare: (input) => prepareDistribution(input, setLogProb, answers),
+};
+
+export const nll: Metric = {
+  name: "nll",
+  description: "negative log of the summed probability of the answers",
+  needs: { answers: true, wrong: false },
+  differentiable: true,
+  flatOnClean: false,
+  prepare: (input) => prepareDistribution(input, negativeSetLogProb, answers),
+};
+
+export const prob: Metric = {
+  name: "prob",
+  description: "summed probability of the answers",
+  needs: { answers: true, wrong: false },
+  differentiable: true,
+  flatOnClean: false,
+  prepare: (input) => prepareDistribution(input, setProb, answers),
+};
+
+export const probDiff: Metric = {
+  name: "prob-diff",
+  description: "summed probability of the answers − of the wrong answers",
+  needs: { answers: true, wrong: true },
+  differentiable: true,
+  flatOnClean: false,
+  prepare: (input) => prepareDistribution(input, setProb, answersMinusWrong),
+};
+
+export const kl: Metric = {
+  name: "kl",
+  description: "KL divergence from the clean run's distribution, in nats",
+  needs: { answers: false, wrong: false },
+  differentiable: true,
+  flatOnClean: true,
+  prepare: (input) =>
+    prepareDistribution(input, divergence, ({ cleanFinal, unembedding }) =>
+      logProbabilities(cleanFinal, unembedding),
+    ),
+};
