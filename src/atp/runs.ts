@@ -1,0 +1,155 @@
+/**
+ * @file The base and the source run of a batch of pairs, recorded for a backward sweep.
+ *
+ * Both runs go through the layers side by side, so that each layer's weights are asked for once. Of every layer the
+ * record holds what the VJP needs of the base run and, for the sites under study, the difference source − base. When
+ * that would exceed the memory budget, a layer keeps only its two residual streams and is computed again on the way
+ * back.
+ */
+
+import * as tf from "@tensorflow/tfjs-core";
+import {
+  type BlockContext,
+  type BlockSaved,
+  blockForward,
+  disposeBlockContext,
+  makeBlockContext,
+} from "../model/block.js";
+import type { Model } from "../model/model.js";
+import type { Site } from "../model/sites.js";
+import { embed, type Readout, readout } from "../model/transformer.js";
+import type { BlockWeights } from "../model/weights.js";
+import { basePrompt, type Direction, sourcePrompt } from "../prompts/direction.js";
+import type { Pair } from "../prompts/pair.js";
+
+/** What the backward sweep needs of one layer. */
+export type LayerRecord = {
+  readonly saved: BlockSaved;
+  /** source − base at each site under study, in the site's shape. */
+  readonly differences: { readonly [site in Site]?: tf.Tensor };
+};
+
+type Streams = { readonly base: tf.Tensor3D; readonly source: tf.Tensor3D };
+
+/** A kept layer has its record; a dropped one the residual streams to recompute it from. */
+type KeptLayer = { readonly record: LayerRecord } | { readonly streams: Streams };
+
+/** Owns tensors: `dispose` it when the batch is done. */
+export interface RecordedRuns {
+  readonly context: BlockContext;
+  readonly base: Readout;
+  readonly source: Readout;
+  /** Layers that the sweep will have to recompute. */
+  readonly dropped: number;
+  /** The record of a layer, taken out of the store: the caller owns it. Call once per layer. */
+  take(layer: number, weights: BlockWeights): LayerRecord;
+  dispose(): void;
+}
+
+/**
+ * Runs both prompts of every pair.
+ *
+ * @param pairs B pairs of one token length
+ * @param sites the sites whose differences are wanted
+ * @param budgetBytes how much the layer records may hold together; residual streams are kept in any case
+ */
+export async function recordRuns(
+  model: Model,
+  pairs: readonly Pair[],
+  direction: Direction,
+  sites: readonly Site[],
+  budgetBytes: number,
+): Promise<RecordedRuns> {
+  const context = makeBlockContext(model.config, pairs[0].clean.length);
+  const layers: (KeptLayer | undefined)[] = [];
+  let bytes = 0;
+  let dropped = 0;
+  let streams: Streams = {
+    base: await embed(
+      model,
+      pairs.map((pair) => basePrompt(pair, direction)),
+    ),
+    source: await embed(
+      model,
+      pairs.map((pair) => sourcePrompt(pair, direction)),
+    ),
+  };
+  for (let layer = 0; layer < model.config.layers; layer++) {
+    const weights = await model.weights.layer(layer);
+    const { record, next } = runLayer(context, weights, layer, streams, sites);
+    model.weights.release(layer);
+    const size = bytesOf(record);
+    if (bytes + size <= budgetBytes) {
+      bytes += size;
+      layers.push({ record });
+      tf.dispose(streams);
+    } else {
+      dropped++;
+      layers.push({ streams });
+      tf.dispose(record);
+    }
+    streams = next;
+  }
+  const positions = pairs.map((pair) => pair.metricPosition);
+  const base = await readout(model, streams.base, positions);
+  const source = await readout(model, streams.source, positions);
+  tf.dispose(streams);
+  return {
+    context,
+    base,
+    source,
+    dropped,
+    take(layer, weights) {
+      const kept = layers[layer];
+      if (!kept) throw new Error(`take: expected a layer that was not taken before, got ${layer}`);
+      layers[layer] = undefined;
+      if ("record" in kept) return kept.record;
+      const { record, next } = runLayer(context, weights, layer, kept.streams, sites);
+      tf.dispose([next, kept.streams]);
+      return record;
+    },
+    dispose() {
+      for (const kept of layers) if (kept) tf.dispose(kept);
+      disposeBlockContext(context);
+      tf.dispose([{ ...base }, { ...source }]);
+    },
+  };
+}
+
+function runLayer(
+  context: BlockContext,
+  weights: BlockWeights,
+  layer: number,
+  { base, source }: Streams,
+  sites: readonly Site[],
+): { record: LayerRecord; next: Streams } {
+  return tf.tidy(() => {
+    const run = (resid: tf.Tensor3D) => {
+      const captured = new Map<Site, tf.Tensor>();
+      const result = blockForward(context, weights, layer, resid, (site, _layer, value) => {
+        if (sites.includes(site)) captured.set(site, tf.keep(tf.clone(value)));
+        return value;
+      });
+      return { ...result, captured };
+    };
+    const baseRun = run(base);
+    const sourceRun = run(source);
+    const differences: { [site in Site]?: tf.Tensor } = {};
+    for (const [site, baseValue] of baseRun.captured) {
+      const sourceValue = sourceRun.captured.get(site);
+      if (sourceValue) differences[site] = tf.sub(sourceValue, baseValue);
+      tf.dispose([baseValue, ...(sourceValue ? [sourceValue] : [])]);
+    }
+    return {
+      record: { saved: baseRun.saved, differences },
+      next: { base: baseRun.residPost, source: sourceRun.residPost },
+    };
+  });
+}
+
+const FLOAT32_BYTES = 4;
+
+function bytesOf(record: LayerRecord): number {
+  const tensors = tf.tensor_util.getTensorsInContainer(record);
+  return tensors.reduce((bytes, tensor) => bytes + tensor.size * FLOAT32_BYTES, 0);
+}

@@ -1,0 +1,44 @@
+/** @file The public API of atpkit. Importing it starts nothing: call `startEngine` first. */
+
+export { type EstimateOptions, type Estimates, estimateAtp } from "./atp/estimate.js";
+export { type LoadModelOptions, loadModel } from "./checkpoint/load-model.js";
+export { type Engine, startEngine } from "./engine/start-engine.js";
+export { InputError, RunError } from "./errors.js";
+export { type ExactEffects, type ExactOptions, exactEffects } from "./exact/patch-sets.js";
+export {
+  type EstimateSelection,
+  estimate,
+  type LocalizeOptions,
+  localize,
+  type RunOptions,
+  verify,
+} from "./localize.js";
+export type { ModelConfig } from "./model/config.js";
+export type { Model, Tokenizer } from "./model/model.js";
+export { SITES, type Site } from "./model/sites.js";
+export { logits } from "./model/transformer.js";
+export { formatNodeId, type Node, type NodePosition, parseNodeId } from "./nodes/node-id.js";
+export {
+  indexOfNode,
+  makeNodeSpace,
+  type NodeGroup,
+  type NodeSet,
+  type NodeSpace,
+  nodeAt,
+} from "./nodes/node-space.js";
+export { type PositionMode, positionLabels } from "./nodes/positions.js";
+export { type RankedNode, type Ranking, rankedNodes } from "./nodes/ranking.js";
+export {
+  contribution,
+  meanEffect,
+  mergeScores,
+  type ScoreTable,
+  standardError,
+} from "./nodes/score-table.js";
+export type { Direction } from "./prompts/direction.js";
+export { METRICS, metricByName } from "./prompts/metrics/index.js";
+export type { Metric } from "./prompts/metrics/metric.js";
+export { makePair, type Pair } from "./prompts/pair.js";
+export { readPairs } from "./prompts/read-pairs.js";
+export { samplePairs } from "./prompts/sample-pairs.js";
+export type { Progress, RunControl } from "./run-control.js";
