@@ -5,6 +5,8 @@
  * that is not negative has the same order as its bits.
  */
 
+/** Bits of the largest key, +∞: keys are counted down from it, so that a plain sort puts large ones first. */
+const INFINITY_BITS = 0x7f800000;
 const NOT_COMPUTED = 0xffffffff;
 
 /**
@@ -20,7 +22,7 @@ export function orderByContribution(size: number, contributionOf: (node: number)
   for (let node = 0; node < size; node++) {
     float[0] = contributionOf(node);
     halves[2 * node] = node;
-    halves[2 * node + 1] = Number.isNaN(float[0]) ? NOT_COMPUTED : ~bits[0] >>> 0;
+    halves[2 * node + 1] = Number.isNaN(float[0]) ? NOT_COMPUTED : INFINITY_BITS - bits[0];
   }
   packed.sort();
   return Uint32Array.from({ length: size }, (_, rank) => halves[2 * rank]);

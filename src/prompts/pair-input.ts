@@ -1,0 +1,90 @@
+/**
+ * @file The written form of a prompt pair, as a line of a pairs file or as an object built in code, and the strict
+ * check of its shape. What the values mean (tokens, positions) is resolved in `pair.ts`.
+ */
+
+import { z } from "zod";
+import { InputError } from "../errors.js";
+
+/** One prompt pair as written. Every field not named here is an error. */
+export interface PairInput {
+  /** Text, tokenized with the special tokens that tokenizer.json adds, or token ids, taken as they are. */
+  readonly clean: string | readonly number[];
+  /** As `clean`, and as many tokens. */
+  readonly corrupted: string | readonly number[];
+  /** Tokens that the clean prompt makes likely: ids, or texts of exactly one token each. Absent is empty. */
+  readonly answers?: readonly (string | number)[];
+  /** Tokens that the corrupted prompt makes likely; none of them in `answers`. Absent is empty. */
+  readonly wrong?: readonly (string | number)[];
+  /** Role name -> position; negative positions count from the end. */
+  readonly roles?: Readonly<Record<string, number>>;
+  readonly name?: string;
+  /** Where the metric is read: a position, negative from the end, or a role name. Absent: the last position. */
+  readonly position?: number | string;
+}
+
+const TOKEN_ID = z.number({ error: expected("a token id") });
+const PROMPT = z.union([z.string(), z.array(TOKEN_ID)], { error: expected("text or an array of token ids") });
+const TOKENS = z.array(z.union([z.string(), z.number()], { error: expected("a token's text or its id") }), {
+  error: expected("an array of tokens"),
+});
+
+const PAIR_FIELDS = {
+  clean: PROMPT,
+  corrupted: PROMPT,
+  answers: TOKENS.optional(),
+  wrong: TOKENS.optional(),
+  roles: z
+    .record(z.string(), z.number({ error: expected("a position") }), {
+      error: expected("an object of positions"),
+    })
+    .optional(),
+  name: z.string({ error: expected("text") }).optional(),
+  position: z.union([z.number(), z.string()], { error: expected("a position or a role name") }).optional(),
+};
+
+const PAIR_INPUT = z.strictObject(PAIR_FIELDS, { error: expected("an object with the fields of a pair") });
+
+/**
+ * Checks the shape of one written pair.
+ *
+ * @throws InputError naming every field that is missing, unknown or of the wrong type
+ */
+export function checkPairInput(input: unknown): PairInput {
+  const result = PAIR_INPUT.safeParse(input);
+  if (result.success) return result.data;
+  throw new InputError(result.error.issues.map(issueText).join("; "));
+}
+
+function issueText(issue: z.core.$ZodIssue): string {
+  if (issue.code === "unrecognized_keys") {
+    const unknown = issue.keys.map((key) => `\`${key}\``).join(", ");
+    return `unknown ${issue.keys.length > 1 ? "fields" : "field"} ${unknown} (known: ${Object.keys(PAIR_FIELDS).join(", ")})`;
+  }
+  if (issue.code === "invalid_union") {
+    // The alternative that failed inside an array says more than "none of the alternatives fits".
+    const inner = issue.errors.flat().find((alternative) => alternative.path.length > 0);
+    if (inner !== undefined) return `${fieldName([...issue.path, ...inner.path])}: ${inner.message}`;
+  }
+  return issue.path.length > 0 ? `${fieldName(issue.path)}: ${issue.message}` : issue.message;
+}
+
+/** `answers[2]`, `roles.end` */
+function fieldName(path: readonly PropertyKey[]): string {
+  return path
+    .map((step, depth) => (typeof step === "number" ? `[${step}]` : `${depth > 0 ? "." : ""}${String(step)}`))
+    .join("");
+}
+
+function expected(what: string): (issue: { readonly input?: unknown }) => string | undefined {
+  return ({ input }) => `expected ${what}, got ${describeValue(input)}`;
+}
+
+function describeValue(value: unknown): string {
+  if (value === undefined) return "nothing (the field is missing)";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "string") return `the text ${JSON.stringify(value)}`;
+  if (typeof value === "object") return "an object";
+  return String(value);
+}

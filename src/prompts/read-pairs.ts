@@ -1,0 +1,82 @@
+/**
+ * @file Pairs files: JSON Lines, one pair per line, blank lines skipped. Bad lines are collected, so that one run shows
+ * a user more than one of them.
+ */
+
+import { InputError } from "../errors.js";
+import { type Pair, type PairNeeds, resolvePair } from "./pair.js";
+import type { PairContext } from "./pair-tokens.js";
+import { textLines } from "./text-lines.js";
+
+/** Enough to see a pattern; a file that is wrong throughout should not fill the screen. */
+const MAX_BAD_LINES = 5;
+
+/**
+ * Reads, checks and resolves the pairs of one or more files, in the order of the files and of their lines.
+ *
+ * @param files paths of JSON Lines files; each must hold at least one pair
+ * @param context the model, for its tokenizer and its limits
+ * @param needs what the metric needs
+ * @throws InputError with `file:line` for the first bad lines (what can be bad about a pair is listed at `makePair`),
+ *   or for a file that cannot be read or holds no pairs
+ */
+export async function readPairs(
+  files: string | readonly string[],
+  context: PairContext,
+  needs: PairNeeds,
+): Promise<Pair[]> {
+  const paths = typeof files === "string" ? [files] : files;
+  if (paths.length === 0) throw new InputError("readPairs: expected at least 1 file, got none");
+  const pairs: Pair[] = [];
+  const bad: string[] = [];
+  try {
+    for (const file of paths) await readFile(file, context, needs, pairs, bad);
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError(`readPairs: ${error.message}`);
+    throw error;
+  }
+  if (bad.length === 1) throw new InputError(`readPairs: ${bad[0]}`);
+  if (bad.length > 1) {
+    const count = bad.length < MAX_BAD_LINES ? `${bad.length}` : `the first ${bad.length}`;
+    throw new InputError(`readPairs: ${count} bad lines:\n${bad.map((text) => `  ${text}`).join("\n")}`);
+  }
+  return pairs;
+}
+
+/** Appends the file's pairs to `pairs` and the texts of its bad lines to `bad`, up to the most that are shown. */
+async function readFile(
+  file: string,
+  context: PairContext,
+  needs: PairNeeds,
+  pairs: Pair[],
+  bad: string[],
+): Promise<void> {
+  let empty = true;
+  for await (const { number, text } of textLines(file)) {
+    if (bad.length === MAX_BAD_LINES) return;
+    if (text.trim() === "") continue;
+    empty = false;
+    const origin = `${file}:${number}`;
+    try {
+      pairs.push(resolvePair(parseJson(text), context, needs, origin));
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      bad.push(`${origin}: ${error.message}`);
+    }
+  }
+  if (empty) throw new InputError(`${file}: expected at least 1 pair, got an empty file`);
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    // The parser counts lines within the text it was given, which is always line 1 here.
+    const where = message.replace(
+      / at position (\d+)( \(line 1 column \d+\))?$/,
+      (_, position: string) => ` at column ${Number(position) + 1}`,
+    );
+    throw new InputError(`expected one JSON object per line: ${where}`);
+  }
+}

@@ -1,0 +1,75 @@
+/** The trained demo model against float64 numbers: a real behaviour, not random weights. */
+
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { estimateAtp } from "../../src/atp/estimate.js";
+import { loadModel } from "../../src/checkpoint/load-model.js";
+import { exactEffects } from "../../src/exact/patch-sets.js";
+import type { Model } from "../../src/model/model.js";
+import { makeNodeSpace } from "../../src/nodes/node-space.js";
+import { positionLabels } from "../../src/nodes/positions.js";
+import { metricByName } from "../../src/prompts/metrics/index.js";
+import { makePair } from "../../src/prompts/pair.js";
+import { ESTIMATE_TOLERANCE, EXACT_TOLERANCE, largestError, relativeError } from "../support/compare.js";
+import { startTestEngine } from "../support/engine.js";
+import { entriesOf } from "../support/golden-nodes.js";
+
+const table = z.record(z.string(), z.array(z.number()));
+const truthFile = z.object({
+  pair: z.object({
+    clean: z.string(),
+    corrupted: z.string(),
+    answers: z.array(z.string()),
+    wrong: z.array(z.string()),
+    roles: z.record(z.string(), z.number()),
+  }),
+  metric: z.object({ type: z.string() }),
+  clean: z.array(z.number()),
+  corrupted: z.array(z.number()),
+  clean_metric: z.number(),
+  corrupted_metric: z.number(),
+  shapes: table,
+  atp: table,
+  exact: table,
+});
+
+const BEHAVIOURS = ["ioi", "city", "article", "greater", "pronoun", "agreement", "induction"];
+
+describe.each(BEHAVIOURS)("%s", (behaviour) => {
+  const truth = truthFile.parse(
+    JSON.parse(readFileSync(new URL(`../fixtures/truth/neox-${behaviour}.json`, import.meta.url), "utf8")),
+  );
+  const metric = metricByName(truth.metric.type.replace("_", "-"));
+  const span = Math.abs(truth.corrupted_metric - truth.clean_metric);
+  let model: Model;
+
+  beforeAll(async () => {
+    await startTestEngine();
+    model = await loadModel("models/demo");
+  });
+  afterAll(() => model.dispose());
+
+  it("has the reference's tokens, metric, AtP estimates and exact effects of q, k, v, z, attnOut, mlpOut", async () => {
+    const pair = makePair(truth.pair, model, metric.needs, behaviour);
+    expect(pair.clean).toEqual(truth.clean);
+    expect(pair.corrupted).toEqual(truth.corrupted);
+
+    const space = makeNodeSpace(
+      model.config,
+      ["q", "k", "v", "z", "attnOut", "mlpOut"],
+      positionLabels("each", [pair]),
+    );
+    const options = { metric, direction: "noising" as const, batchSize: 64 };
+    const estimates = await estimateAtp(model, [pair], { ...options, space });
+    expect(Math.abs(estimates.baseMetric[0] - truth.clean_metric) / span).toBeLessThan(EXACT_TOLERANCE);
+    const atp = entriesOf(space, truth.atp, truth.shapes);
+    const estimated = atp.nodes.map((node) => estimates.scores.sum[node]);
+    expect(relativeError(estimated, atp.values)).toBeLessThan(ESTIMATE_TOLERANCE);
+
+    const exact = entriesOf(space, truth.exact, truth.shapes);
+    const sets = exact.nodes.map((node) => Uint32Array.of(node));
+    const { effects } = await exactEffects(model, [pair], space, sets, options);
+    expect(largestError(effects, exact.values) / span).toBeLessThan(EXACT_TOLERANCE);
+  });
+});

@@ -1,0 +1,141 @@
+import * as tf from "@tensorflow/tfjs-core";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { METRICS, metricByName } from "../../src/prompts/metrics/index.js";
+import type { PreparedMetric } from "../../src/prompts/metrics/metric.js";
+import type { Pair } from "../../src/prompts/pair.js";
+import { largestError } from "../support/compare.js";
+import { startTestEngine } from "../support/engine.js";
+
+beforeAll(async () => {
+  await startTestEngine();
+});
+beforeEach(() => tf.engine().startScope());
+afterEach(() => tf.engine().endScope());
+
+const TOLERANCE = 1e-6;
+
+function pairOf(answers: number[], wrong: number[]): Pair {
+  return { clean: [0], corrupted: [1], answers, wrong, roles: new Map(), metricPosition: 0, origin: "test" };
+}
+
+/** With the identity as unembedding, `final` is the logits. */
+function prepare(name: string, pairs: Pair[], cleanFinal: number[][]): PreparedMetric {
+  const V = cleanFinal[0].length;
+  const unembedding = { norm: { scale: tf.ones([V]) as tf.Tensor1D }, rows: tf.eye(V) };
+  return metricByName(name).prepare({ pairs, unembedding, cleanFinal: tf.tensor2d(cleanFinal) });
+}
+
+// p = softmax([ln 1, ln 2, ln 3, ln 4]) = [0.1, 0.2, 0.3, 0.4]
+const LOGITS = [Math.log(1), Math.log(2), Math.log(3), Math.log(4)];
+// The clean run's distribution, for kl: uniform.
+const CLEAN = [0, 0, 0, 0];
+const PAIR = pairOf([1, 3], [0]);
+
+describe("values and gradients by hand", () => {
+  it.each<[string, number, number[]]>([
+    // (ln 2 + ln 4)/2 − ln 1
+    ["logit-diff", Math.log(8) / 2, [-1, 0.5, 0, 0.5]],
+    ["logit", Math.log(8) / 2, [0, 0.5, 0, 0.5]],
+    // log(0.2 + 0.4); restricted to the answers p is [1/3, 2/3]
+    ["logprob", Math.log(0.6), [-0.1, 1 / 3 - 0.2, -0.3, 2 / 3 - 0.4]],
+    ["nll", -Math.log(0.6), [0.1, 0.2 - 1 / 3, 0.3, 0.4 - 2 / 3]],
+    // 0.6; p·(m − 0.6)
+    ["prob", 0.6, [0.1 * -0.6, 0.2 * 0.4, 0.3 * -0.6, 0.4 * 0.4]],
+    // 0.6 − 0.1 = 0.5; p·(m − 0.5) with m = [−1, 1, 0, 1]
+    ["prob-diff", 0.5, [0.1 * -1.5, 0.2 * 0.5, 0.3 * -0.5, 0.4 * 0.5]],
+    // Σ ¼·(log ¼ − log p) = −log 4 − ¼·log(0.0024)
+    ["kl", -Math.log(4) - Math.log(0.0024) / 4, [0.1 - 0.25, 0.2 - 0.25, 0.3 - 0.25, 0.4 - 0.25]],
+  ])("%s", (name, value, gradient) => {
+    const metric = prepare(name, [PAIR], [CLEAN]);
+    const final = tf.tensor2d([LOGITS]);
+    expect(metric.read(final, [0])[0]).toBeCloseTo(value, 5);
+    expect(largestError(metric.gradient(final).dataSync(), gradient)).toBeLessThan(TOLERANCE);
+  });
+
+  it.each([
+    // The best answer is token 3, the top one; without it, token 1 has two tokens above.
+    ["rank", pairOf([1, 3], []), 1],
+    ["rank", pairOf([1], []), 3],
+    ["accuracy", pairOf([1, 3], []), 1],
+    ["accuracy", pairOf([1], []), 0],
+  ])("%s %#", (name, pair, value) => {
+    expect([...prepare(name, [pair], [CLEAN]).read(tf.tensor2d([LOGITS]), [0])]).toEqual([value]);
+  });
+});
+
+describe("every metric", () => {
+  const pairs = [PAIR, pairOf([0], [2, 3])];
+
+  it.each(METRICS.map(({ name }) => name))("%s: each row reads its own pair's tokens", (name) => {
+    const clean = [CLEAN, [1, 0, 2, 0]];
+    const finals = [LOGITS, [0.3, -1, 0.5, 0.2], [2, 1, 0, -1]];
+    const rows = [1, 0, 1];
+    const together = prepare(name, pairs, clean).read(tf.tensor2d(finals), rows);
+    rows.forEach((pair, r) => {
+      const alone = prepare(name, [pairs[pair]], [clean[pair]]).read(tf.tensor2d([finals[r]]), [0]);
+      expect(together[r]).toBeCloseTo(alone[0], 5);
+    });
+  });
+
+  it.each(METRICS.filter((metric) => metric.differentiable).map(({ name }) => name))(
+    "%s: gradient through a real unembedding equals finite differences",
+    (name) => {
+      const rows = tf.randomNormal([4, 3], 0, 1, "float32", 1) as tf.Tensor2D;
+      const final = tf.randomNormal([2, 3], 0, 1, "float32", 2) as tf.Tensor2D;
+      const unembedding = { norm: { scale: tf.ones([3]) as tf.Tensor1D }, rows };
+      const cleanFinal = tf.randomNormal([2, 3], 0, 1, "float32", 3) as tf.Tensor2D;
+      const metric = metricByName(name).prepare({ pairs, unembedding, cleanFinal });
+      const gradient = metric.gradient(final).dataSync();
+      const epsilon = 1e-2; // truncation ε² = 1e-4, rounding 1e-7/ε = 1e-5
+      for (let at = 0; at < 6; at++) {
+        const moved = (by: number) => {
+          const data = Float32Array.from(final.dataSync());
+          data[at] += by;
+          return metric.read(tf.tensor2d(data, [2, 3]), [0, 1])[Math.floor(at / 3)];
+        };
+        expect((moved(epsilon) - moved(-epsilon)) / (2 * epsilon)).toBeCloseTo(gradient[at], 2);
+      }
+    },
+  );
+
+  it("disposes what it prepared", () => {
+    const cleanFinal = tf.tensor2d([CLEAN, CLEAN]);
+    const unembedding = { norm: { scale: tf.ones([4]) as tf.Tensor1D }, rows: tf.eye(4) as tf.Tensor2D };
+    const before = tf.memory().numTensors;
+    for (const metric of METRICS) {
+      const prepared = metric.prepare({ pairs, unembedding, cleanFinal });
+      prepared.read(cleanFinal, [0, 1]);
+      if (metric.differentiable) prepared.gradient(cleanFinal).dispose();
+      prepared.dispose();
+    }
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it("an unknown name is refused with the known ones", () => {
+    expect(() => metricByName("logits")).toThrow(
+      'metricByName: expected one of logit-diff, logit, logprob, prob, prob-diff, nll, kl, rank, accuracy, got "logits"',
+    );
+  });
+});
+
+describe("logit differences", () => {
+  it("multiply no vocabulary-sized matrix", () => {
+    // A vocabulary of 50,000 by width 64 takes 12.8 MB of logits per 64 rows: the memory in use shows whether it ran.
+    const rows = tf.randomNormal([50_000, 64]) as tf.Tensor2D;
+    const final = tf.randomNormal([64, 64]) as tf.Tensor2D;
+    const metric = metricByName("logit-diff").prepare({
+      pairs: [PAIR],
+      unembedding: { norm: { scale: tf.ones([64]) as tf.Tensor1D }, rows },
+      cleanFinal: final,
+    });
+    const pairOfRow = Array.from({ length: 64 }, () => 0);
+    const kernels = tf.profile(() => {
+      metric.read(final, pairOfRow);
+      return final;
+    });
+    return kernels.then(({ kernels: ran }) => {
+      const largest = Math.max(...ran.flatMap(({ outputShapes }) => outputShapes.map(tf.util.sizeFromShape)));
+      expect(largest).toBe(64 * 64);
+    });
+  });
+});
