@@ -10,21 +10,21 @@ import type * as tf from "@tensorflow/tfjs-core";
  * A linear map y = x·W (+ bias). The matrix stays in the layout of its file, because transposing a whole model at
  * load time costs memory and buys nothing: `linear` and its VJP run either layout at full speed on either engine.
  */
-export interface Linear {
+export type Linear = {
   /** [in, out] for layout "in-out", [out, in] for "out-in". */
   readonly weight: tf.Tensor2D;
   readonly layout: "in-out" | "out-in";
   /** [out] */
   readonly bias?: tf.Tensor1D;
-}
+};
 
 /** Layer norm (`bias` present) or RMS norm (absent). */
-export interface NormWeights {
+export type NormWeights = {
   readonly scale: tf.Tensor1D;
   readonly bias?: tf.Tensor1D;
-}
+};
 
-export interface BlockWeights {
+export type BlockWeights = {
   readonly attnNorm: NormWeights;
   /** D -> H·h, head-major. */
   readonly q: Linear;
@@ -44,20 +44,20 @@ export interface BlockWeights {
   readonly mlpIn: Linear;
   /** F -> D; its input is the `neuron` site. */
   readonly mlpOut: Linear;
-}
+};
 
-export interface EmbeddingWeights {
+export type EmbeddingWeights = {
   /** [V, D] */
   readonly tokens: tf.Tensor2D;
   /** [maxPositions, D]; present when the config has no rotary embedding. */
   readonly positions?: tf.Tensor2D;
-}
+};
 
-export interface UnembeddingWeights {
+export type UnembeddingWeights = {
   readonly norm: NormWeights;
   /** [V, D], one row per token: the same tensor as the embedding in a tied model. */
   readonly rows: tf.Tensor2D;
-}
+};
 
 /**
  * Hands out weights. The provider owns every tensor it hands out; a caller never disposes one.

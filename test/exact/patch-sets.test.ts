@@ -104,12 +104,9 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
         if (at !== site || layer !== 1) return value;
         const data = Float32Array.from(value.dataSync());
         // [1, n, T, h] for heads, [1, T, F] for neurons, [1, T, D] otherwise.
-        const [first, length]: [number, number] =
-          value.rank === 4
-            ? [(index * 5 + 3) * value.shape[3], value.shape[3]]
-            : site === "neuron"
-              ? [3 * value.shape[2] + index, 1]
-              : [3 * value.shape[2], value.shape[2]];
+        const width = value.shape[value.rank - 1] ?? 0;
+        const first = value.rank === 4 ? (index * 5 + 3) * width : 3 * width + index;
+        const length = site === "neuron" ? 1 : width;
         data.set(source.subarray(first, first + length), first);
         return tf.tensor(data, value.shape);
       });
