@@ -1,0 +1,138 @@
+/**
+ * @file An open checkpoint folder: its config, checked against the headers of its weight files, and its weights on
+ * demand, one layer at a time. Providers differ in what they keep and when they read; all of them read through this.
+ */
+
+import { join } from "node:path";
+import * as tf from "@tensorflow/tfjs-core";
+import type { ModelConfig } from "../model/config.js";
+import type {
+  BlockWeights,
+  EmbeddingWeights,
+  Linear,
+  NormWeights,
+  UnembeddingWeights,
+} from "../model/weights.js";
+import { readConfigFile } from "./config-fields.js";
+import { familyOf } from "./families/registry.js";
+import { SafetensorsFolder } from "./safetensors.js";
+import { type ModelPlan, type Plan, sourcesOf, type TensorSource } from "./weight-plan.js";
+
+/** The caller owns every tensor that a method resolves to, and frees it with `tf.dispose(weights)`. */
+export interface Checkpoint {
+  readonly config: ModelConfig;
+  readEmbedding(): Promise<EmbeddingWeights>;
+  /** Layer `l`, 0-based. */
+  readLayer(l: number): Promise<BlockWeights>;
+  /** In a tied model, `rows` is the `tokens` tensor of the embedding given here, not a new one. */
+  readUnembedding(embedding: EmbeddingWeights): Promise<UnembeddingWeights>;
+  /** Closes the files. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a folder with config.json and safetensors, and checks the presence, shape and type of every weight from the
+ * headers alone: no weight is read yet.
+ * @throws InputError naming the file and the field or tensor, when anything is missing, broken or not supported
+ */
+export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+  const fields = await readConfigFile(join(folder, "config.json"));
+  const family = familyOf(fields);
+  if (fields.has("quantization_config")) {
+    throw fields.error("quantization_config", "absent (quantized weights are not supported)");
+  }
+  const tensors = await SafetensorsFolder.open(folder);
+  try {
+    const plan = family.plan(fields, tensors);
+    for (const source of planSources(plan)) tensors.check(source.name, source.storedShape);
+    return checkpointOf(plan, tensors);
+  } catch (error) {
+    await tensors.close();
+    throw error;
+  }
+}
+
+function checkpointOf(plan: ModelPlan, tensors: SafetensorsFolder): Checkpoint {
+  const tied = plan.unembedding.rows === plan.embedding.tokens;
+  return {
+    config: plan.config,
+    async readEmbedding() {
+      const { tokens, positions } = plan.embedding;
+      const values = await readSources(tensors, sourcesOf(plan.embedding));
+      return { tokens: values.matrix(tokens), ...(positions && { positions: values.matrix(positions) }) };
+    },
+    async readLayer(l) {
+      const block = plan.layer(l);
+      return makeBlock(block, await readSources(tensors, sourcesOf(block)));
+    },
+    async readUnembedding(embedding) {
+      const { norm, rows } = plan.unembedding;
+      const values = await readSources(tensors, sourcesOf(tied ? { norm } : { norm, rows }));
+      return { norm: makeNorm(norm, values), rows: tied ? embedding.tokens : values.matrix(rows) };
+    },
+    close: () => tensors.close(),
+  };
+}
+
+function* planSources(plan: ModelPlan): Generator<TensorSource> {
+  yield* sourcesOf(plan.embedding);
+  for (let l = 0; l < plan.config.layers; l++) yield* sourcesOf(plan.layer(l));
+  yield* sourcesOf(plan.unembedding);
+}
+
+/** Values of a layer's sources, waiting to become tensors. */
+interface Values {
+  matrix(source: TensorSource): tf.Tensor2D;
+  vector(source: TensorSource): tf.Tensor1D;
+}
+
+/**
+ * Reads the stored tensors behind some sources, each of them once however many sources are parts of it. Tensors are
+ * made only when every read has succeeded, so that a failing one leaves none behind.
+ */
+async function readSources(tensors: SafetensorsFolder, sources: readonly TensorSource[]): Promise<Values> {
+  const names = [...new Set(sources.map((source) => source.name))];
+  const stored = new Map<string, Float32Array>();
+  await Promise.all(names.map(async (name) => stored.set(name, await tensors.read(name))));
+  const take = (source: TensorSource): Float32Array => {
+    const values = stored.get(source.name);
+    if (values === undefined)
+      throw new Error(`readSources: ${source.name} was not among the sources to read`);
+    return source.take(values);
+  };
+  return {
+    matrix(source) {
+      const [rows, columns] = source.shape;
+      return tf.tensor2d(take(source), [rows, columns]);
+    },
+    vector: (source) => tf.tensor1d(take(source)),
+  };
+}
+
+function makeBlock(plan: Plan<BlockWeights>, values: Values): BlockWeights {
+  return {
+    attnNorm: makeNorm(plan.attnNorm, values),
+    q: makeLinear(plan.q, values),
+    k: makeLinear(plan.k, values),
+    v: makeLinear(plan.v, values),
+    o: makeLinear(plan.o, values),
+    ...(plan.qNorm && { qNorm: values.vector(plan.qNorm) }),
+    ...(plan.kNorm && { kNorm: values.vector(plan.kNorm) }),
+    mlpNorm: makeNorm(plan.mlpNorm, values),
+    ...(plan.mlpGate && { mlpGate: makeLinear(plan.mlpGate, values) }),
+    mlpIn: makeLinear(plan.mlpIn, values),
+    mlpOut: makeLinear(plan.mlpOut, values),
+  };
+}
+
+function makeLinear(plan: Plan<Linear>, values: Values): Linear {
+  return {
+    weight: values.matrix(plan.weight),
+    layout: plan.layout,
+    ...(plan.bias && { bias: values.vector(plan.bias) }),
+  };
+}
+
+function makeNorm(plan: Plan<NormWeights>, values: Values): NormWeights {
+  return { scale: values.vector(plan.scale), ...(plan.bias && { bias: values.vector(plan.bias) }) };
+}

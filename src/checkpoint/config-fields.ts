@@ -1,0 +1,84 @@
+/**
+ * @file Fields of a config.json, read one by one with errors that name the file and the field. JSON null means what
+ * it means to the writers of these files: not set.
+ */
+
+import { z } from "zod";
+import { InputError } from "../errors.js";
+import { parseJson, readText } from "./json-file.js";
+
+export class ConfigFields {
+  constructor(
+    /** Path of the file. */
+    readonly file: string,
+    private readonly values: Readonly<Record<string, unknown>>,
+    /** Where in the file these fields stand: "" or "rope_parameters.". */
+    private readonly path = "",
+  ) {}
+
+  /** Whether the field is there and not null. */
+  has(name: string): boolean {
+    return this.values[name] !== undefined && this.values[name] !== null;
+  }
+
+  /** Whether the field is there and says null, where that differs from leaving it out. */
+  isNull(name: string): boolean {
+    return this.values[name] === null;
+  }
+
+  /** An integer of 1 or more. */
+  count(name: string, fallback?: number): number {
+    return this.#read(name, z.int().positive(), "a positive integer", fallback);
+  }
+
+  /** A number above 0. */
+  positive(name: string, fallback?: number): number {
+    return this.#read(name, z.number().positive(), "a positive number", fallback);
+  }
+
+  flag(name: string, fallback?: boolean): boolean {
+    return this.#read(name, z.boolean(), "true or false", fallback);
+  }
+
+  text(name: string, fallback?: string): string {
+    return this.#read(name, z.string(), "text", fallback);
+  }
+
+  /** The fields of an object inside the file; undefined where there is none. */
+  inner(name: string): ConfigFields | undefined {
+    if (!this.has(name)) return undefined;
+    const values = this.#read(name, z.record(z.string(), z.unknown()), "an object");
+    return new ConfigFields(this.file, values, `${this.path}${name}.`);
+  }
+
+  /** The error for a field whose value cannot be used. */
+  error(name: string, expected: string): InputError {
+    const value = this.values[name];
+    const found = value === undefined ? "no such field" : JSON.stringify(value);
+    return new InputError(
+      `loadModel: expected ${this.path}${name} of ${this.file} to be ${expected}, got ${found}`,
+    );
+  }
+
+  #read<T>(name: string, schema: z.ZodType<T>, expected: string, fallback?: T): T {
+    if (!this.has(name) && fallback !== undefined) return fallback;
+    const parsed = schema.safeParse(this.values[name]);
+    if (!parsed.success) throw this.error(name, expected);
+    return parsed.data;
+  }
+}
+
+/**
+ * The fields of a config.json.
+ * @throws InputError when there is no such file or it is not a JSON object
+ */
+export async function readConfigFile(file: string): Promise<ConfigFields> {
+  const text = await readText(file);
+  if (text === undefined) {
+    throw new InputError(`loadModel: expected a Hugging Face checkpoint with ${file}, got no such file`);
+  }
+  const parsed = z.record(z.string(), z.unknown()).safeParse(parseJson(text, file));
+  if (!parsed.success)
+    throw new InputError(`loadModel: expected ${file} to be a JSON object, got another value`);
+  return new ConfigFields(file, parsed.data);
+}

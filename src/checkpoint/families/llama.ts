@@ -1,0 +1,14 @@
+/** @file Llama 1 to 3: biases only where the config asks for them. */
+
+import { llamaLike } from "./llama-like.js";
+
+export const llama = llamaLike({
+  modelType: "llama",
+  defaultMaxPositions: 2048,
+  qkNorm: false,
+  biases(fields) {
+    const attention = fields.flag("attention_bias", false);
+    return { qkv: attention, o: attention, mlp: fields.flag("mlp_bias", false) };
+  },
+  window: () => undefined,
+});

@@ -1,0 +1,29 @@
+/** @file Text and JSON of a checkpoint's files, with errors that name the file. */
+
+import { readFile } from "node:fs/promises";
+import { InputError } from "../errors.js";
+
+/**
+ * The text of a file; undefined when there is none.
+ * @throws InputError when it is there and cannot be read
+ */
+export async function readText(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw new InputError(`loadModel: expected ${file} to be readable, got ${error}`);
+  }
+}
+
+/**
+ * @param what the file, or the part of it, for the error text
+ * @throws InputError when the text is not JSON
+ */
+export function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InputError(`loadModel: expected ${what} to be JSON, got ${error}`);
+  }
+}
