@@ -9,8 +9,8 @@ import { positionLabels } from "../../src/nodes/positions.js";
 import { contribution, meanEffect } from "../../src/nodes/score-table.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
 import type { Pair } from "../../src/prompts/pair.js";
-import { relativeError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { relativeError } from "../support/errors.js";
 import { TINY_CONFIGS } from "../support/tiny-config.js";
 
 /** The same float32 numbers summed in another order, or rows computed in another batch. */

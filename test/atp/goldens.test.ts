@@ -7,10 +7,11 @@ import { sitesOf } from "../../src/model/sites.js";
 import { makeNodeSpace, type NodeSpace } from "../../src/nodes/node-space.js";
 import { positionLabels } from "../../src/nodes/positions.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
-import { ESTIMATE_TOLERANCE, largestError, relativeError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { largestError, relativeError } from "../support/errors.js";
 import { entriesOf, pairOfGolden } from "../support/golden-nodes.js";
 import { GOLDEN_VARIANTS, goldenFolder, readGolden } from "../support/goldens.js";
+import { ESTIMATE_TOLERANCE } from "../support/tolerances.js";
 
 beforeAll(async () => {
   await startTestEngine();

@@ -8,10 +8,11 @@ import { indexOfNode, makeNodeSpace, type NodeSpace } from "../../src/nodes/node
 import { positionLabels } from "../../src/nodes/positions.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
 import type { Pair } from "../../src/prompts/pair.js";
-import { EXACT_TOLERANCE, largestError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { largestError } from "../support/errors.js";
 import { entriesOf, nodeOfGolden, pairOfGolden, siteOfKind } from "../support/golden-nodes.js";
 import { BASE_VARIANTS, goldenFolder, readGolden } from "../support/goldens.js";
+import { EXACT_TOLERANCE } from "../support/tolerances.js";
 
 beforeAll(async () => {
   await startTestEngine();

@@ -16,8 +16,8 @@ import { positionLabels } from "../../src/nodes/positions.js";
 import type { Direction } from "../../src/prompts/direction.js";
 import { METRICS, metricByName } from "../../src/prompts/metrics/index.js";
 import type { Pair } from "../../src/prompts/pair.js";
-import { largestError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { largestError } from "../support/errors.js";
 import { TINY_CONFIGS } from "../support/tiny-config.js";
 
 /** Float32, metrics of order 1, the same product in batches of different sizes. */

@@ -11,9 +11,10 @@ import { makeNodeSpace } from "../../src/nodes/node-space.js";
 import { positionLabels } from "../../src/nodes/positions.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
 import { makePair } from "../../src/prompts/pair.js";
-import { ESTIMATE_TOLERANCE, EXACT_TOLERANCE, largestError, relativeError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { largestError, relativeError } from "../support/errors.js";
 import { entriesOf } from "../support/golden-nodes.js";
+import { ESTIMATE_TOLERANCE, EXACT_TOLERANCE } from "../support/tolerances.js";
 
 const table = z.record(z.string(), z.array(z.number()));
 const truthFile = z.object({

@@ -4,8 +4,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { randomModel } from "../../bench/random-model.js";
 import { blockForward, blockVjp, disposeBlockContext, makeBlockContext } from "../../src/model/block.js";
 import { type Site, sitesOf } from "../../src/model/sites.js";
-import { relativeError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { relativeError } from "../support/errors.js";
 import { TINY_CONFIGS } from "../support/tiny-config.js";
 
 /** Two float32 ways to the same derivative, through a whole block. */

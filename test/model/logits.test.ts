@@ -2,8 +2,8 @@ import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../../src/checkpoint/load-model.js";
 import { logits } from "../../src/model/transformer.js";
-import { largestError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { largestError } from "../support/errors.js";
 import { GOLDEN_VARIANTS, goldenFolder, readGolden } from "../support/goldens.js";
 
 /** Float32 through three layers, with logits up to about 10. */

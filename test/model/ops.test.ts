@@ -13,8 +13,8 @@ import { linear, linearVjp } from "../../src/model/ops/linear.js";
 import { neurons, neuronsVjp } from "../../src/model/ops/mlp.js";
 import { norm, normVjp } from "../../src/model/ops/norm.js";
 import { rotaryTables, rotate, rotateVjp } from "../../src/model/ops/rotary.js";
-import { largestError, relativeError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { largestError, relativeError } from "../support/errors.js";
 
 /** Two float32 ways to the same derivative. */
 const AUTODIFF_TOLERANCE = 1e-5;

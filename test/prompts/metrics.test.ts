@@ -3,8 +3,8 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { METRICS, metricByName } from "../../src/prompts/metrics/index.js";
 import type { PreparedMetric } from "../../src/prompts/metrics/metric.js";
 import type { Pair } from "../../src/prompts/pair.js";
-import { largestError } from "../support/compare.js";
 import { startTestEngine } from "../support/engine.js";
+import { largestError } from "../support/errors.js";
 
 beforeAll(async () => {
   await startTestEngine();
