@@ -16,11 +16,16 @@ import type {
 import { readConfigFile } from "./config-fields.js";
 import { familyOf } from "./families/registry.js";
 import { SafetensorsFolder } from "./safetensors.js";
+import type { TensorEntry } from "./safetensors-header.js";
 import { type ModelPlan, type Plan, sourcesOf, type TensorSource } from "./weight-plan.js";
 
 /** The caller owns every tensor that a method resolves to, and frees it with `tf.dispose(weights)`. */
 export interface Checkpoint {
   readonly config: ModelConfig;
+  /** The stored tensors that weights are read from, each once, as their headers describe them. */
+  readonly stored: readonly TensorEntry[];
+  /** Whether the unembedding is the token embedding. */
+  readonly tied: boolean;
   readEmbedding(): Promise<EmbeddingWeights>;
   /** Layer `l`, 0-based. */
   readLayer(l: number): Promise<BlockWeights>;
@@ -44,18 +49,25 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const tensors = await SafetensorsFolder.open(folder);
   try {
     const plan = family.plan(fields, tensors);
-    for (const source of planSources(plan)) tensors.check(source.name, source.storedShape);
-    return checkpointOf(plan, tensors);
+    const stored = new Map<string, TensorEntry>();
+    for (const { name, storedShape } of planSources(plan)) stored.set(name, tensors.check(name, storedShape));
+    return checkpointOf(plan, tensors, [...stored.values()]);
   } catch (error) {
     await tensors.close();
     throw error;
   }
 }
 
-function checkpointOf(plan: ModelPlan, tensors: SafetensorsFolder): Checkpoint {
+function checkpointOf(
+  plan: ModelPlan,
+  tensors: SafetensorsFolder,
+  stored: readonly TensorEntry[],
+): Checkpoint {
   const tied = plan.unembedding.rows === plan.embedding.tokens;
   return {
     config: plan.config,
+    stored,
+    tied,
     async readEmbedding() {
       const { tokens, positions } = plan.embedding;
       const values = await readSources(tensors, sourcesOf(plan.embedding));

@@ -84,10 +84,10 @@ export class SafetensorsFolder {
   }
 
   /**
-   * Checks that a tensor is there, has this shape, and holds floats.
+   * Checks that a tensor is there, has this shape, and holds floats. Returns what the header says of it.
    * @throws InputError naming the tensor and the file
    */
-  check(name: string, shape: readonly number[]): void {
+  check(name: string, shape: readonly number[]): TensorEntry {
     const { entry, file } = this.#locate(name);
     if (entry.shape.length !== shape.length || entry.shape.some((size, axis) => size !== shape[axis])) {
       throw new InputError(
@@ -96,6 +96,7 @@ export class SafetensorsFolder {
       );
     }
     floatType(entry, file);
+    return entry;
   }
 
   /**
