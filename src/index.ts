@@ -1,6 +1,7 @@
 /** @file The public API of atpkit. Importing it starts nothing: call `startEngine` first. */
 
-export { type EstimateOptions, type Estimates, estimateAtp } from "./atp/estimate.js";
+export type { EstimateOptions, Estimates } from "./atp/batches.js";
+export { estimateAtp } from "./atp/estimate.js";
 export { type LoadModelOptions, loadModel } from "./checkpoint/load-model.js";
 export { type Engine, startEngine } from "./engine/start-engine.js";
 export { InputError, RunError } from "./errors.js";

@@ -1,48 +1,37 @@
 /**
- * @file Adds the estimates of one site in one layer, for a batch of pairs, to the score table.
+ * @file From estimates of one site in one layer, for a batch of pairs, to the nodes they belong to.
  */
 
+import { ALL_POSITIONS } from "../nodes/node-id.js";
 import type { NodeGroup, NodeSpace } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
-import { addScore, type ScoreTable } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
+import { isPerHead } from "./first-order.js";
 
 /**
- * How the estimates of a batch lie in memory. Head sites come as [B, I, T], neurons and residual sites as [B, T, I].
- */
-export interface EstimateLayout {
-  readonly pair: number;
-  readonly position: number;
-  readonly index: number;
-}
-
-/**
- * For every node of the group and every pair that has it, adds the pair's estimate; at all positions that is the sum
- * over positions, taken before the absolute value.
+ * Calls `visit` for every node of the group and every pair that has it, pair by pair.
  *
- * @param estimates one number per pair, position and index, at `layout`'s strides
+ * @param T token length of the batch
+ * @param visit gets the flat node and where its estimate lies: in the data of `SiteEstimates.everywhere` for a node at
+ *   all positions, of `SiteEstimates.each` for any other (one stream of either)
  */
-export function foldEstimates(
-  table: ScoreTable,
+export function eachEstimate(
   space: NodeSpace,
-  group: NodeGroup,
+  { site, indices, offset }: NodeGroup,
   pairs: readonly Pair[],
-  estimates: Float32Array,
-  layout: EstimateLayout,
+  T: number,
+  visit: (node: number, at: number, everywhere: boolean) => void,
 ): void {
-  const { indices, offset } = group;
-  for (let b = 0; b < pairs.length; b++) {
+  const [perPosition, perIndex] = isPerHead(site) ? [1, T] : [indices, 1];
+  pairs.forEach((pair, b) => {
     space.labels.forEach((label, p) => {
-      const span = spanInPair(label, pairs[b]);
+      const span = spanInPair(label, pair);
       if (!span) return;
-      const start = b * layout.pair + span.first * layout.position;
-      const end = b * layout.pair + span.end * layout.position;
       const row = offset + p * indices;
-      for (let i = 0; i < indices; i++) {
-        let estimate = 0;
-        for (let at = start; at < end; at += layout.position) estimate += estimates[at + i * layout.index];
-        addScore(table, row + i, estimate);
-      }
+      const everywhere = label === ALL_POSITIONS;
+      const start = everywhere ? b * indices : b * indices * T + span.first * perPosition;
+      const step = everywhere ? 1 : perIndex;
+      for (let i = 0; i < indices; i++) visit(row + i, start + i * step, everywhere);
     });
-  }
+  });
 }

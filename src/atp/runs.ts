@@ -39,10 +39,10 @@ export interface RecordedRuns {
   readonly context: BlockContext;
   readonly base: Readout;
   readonly source: Readout;
-  /** Layers that the sweep will have to recompute. */
-  readonly dropped: number;
-  /** The record of a layer, taken out of the store: the caller owns it. Call once per layer. */
-  take(layer: number, weights: BlockWeights): LayerRecord;
+  /** Layers of both runs computed again so far. */
+  recomputedLayers(): number;
+  /** Gives `work` the record of a layer, which stays the runs' own. */
+  use<T>(layer: number, weights: BlockWeights, work: (record: LayerRecord) => T): T;
   dispose(): void;
 }
 
@@ -61,9 +61,9 @@ export async function recordRuns(
   budgetBytes: number,
 ): Promise<RecordedRuns> {
   const context = makeBlockContext(model.config, pairs[0].clean.length);
-  const layers: (KeptLayer | undefined)[] = [];
+  const layers: KeptLayer[] = [];
   let bytes = 0;
-  let dropped = 0;
+  let recomputed = 0;
   let streams: Streams = {
     base: await embed(
       model,
@@ -84,7 +84,6 @@ export async function recordRuns(
       layers.push({ record });
       tf.dispose(streams);
     } else {
-      dropped++;
       layers.push({ streams });
       tf.dispose(record);
     }
@@ -98,18 +97,21 @@ export async function recordRuns(
     context,
     base,
     source,
-    dropped,
-    take(layer, weights) {
+    recomputedLayers: () => recomputed,
+    use(layer, weights, work) {
       const kept = layers[layer];
-      if (!kept) throw new Error(`take: expected a layer that was not taken before, got ${layer}`);
-      layers[layer] = undefined;
-      if ("record" in kept) return kept.record;
+      if ("record" in kept) return work(kept.record);
       const { record, next } = runLayer(context, weights, layer, kept.streams, sites);
-      tf.dispose([next, kept.streams]);
-      return record;
+      tf.dispose(next);
+      recomputed++;
+      try {
+        return work(record);
+      } finally {
+        tf.dispose(record);
+      }
     },
     dispose() {
-      for (const kept of layers) if (kept) tf.dispose(kept);
+      tf.dispose(layers);
       disposeBlockContext(context);
       tf.dispose([{ ...base }, { ...source }]);
     },
@@ -126,8 +128,8 @@ function runLayer(
   return tf.tidy(() => {
     const run = (resid: tf.Tensor3D) => {
       const captured = new Map<Site, tf.Tensor>();
-      const result = blockForward(context, weights, layer, resid, (site, _layer, value) => {
-        if (sites.includes(site)) captured.set(site, tf.keep(tf.clone(value)));
+      const result = blockForward(context, weights, layer, resid, (point, _layer, value) => {
+        if (point !== "pattern" && sites.includes(point)) captured.set(point, tf.keep(tf.clone(value)));
         return value;
       });
       return { ...result, captured };

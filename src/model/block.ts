@@ -4,27 +4,35 @@
  *   sequential:  residMid = residPre + attn(norm(residPre));  residPost = residMid + mlp(norm(residMid))
  *   parallel:    residPost = residPre + attn(norm(residPre)) + mlp(norm'(residPre))
  *
- * An *edit* sees every site's value on the way forward and returns what the run goes on with: caching, patching and
+ * An *edit* sees every hook point's value on the way forward and returns what the run goes on with: caching, patching and
  * ablation are edits. It returns the value it was given or a new tensor that then belongs to the run. A *visit* sees
- * every site's gradient on the way back. Neither disposes what it is given; to keep it beyond the call, `tf.keep` a
+ * every hook point's gradient on the way back. Neither disposes what it is given; to keep it beyond the call, `tf.keep` a
  * clone.
  */
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { ModelConfig } from "./config.js";
-import { type AttentionSaved, attention, attentionVjp, causalMask } from "./ops/attention.js";
+import {
+  type AttentionSaved,
+  attend,
+  attendVjp,
+  attentionPattern,
+  attentionScores,
+  causalMask,
+  patternVjp,
+} from "./ops/attention.js";
 import { linear, linearVjp } from "./ops/linear.js";
 import { type MlpSaved, neurons, neuronsVjp } from "./ops/mlp.js";
 import { type NormSaved, norm, normVjp } from "./ops/norm.js";
 import { type RotaryTables, rotaryTables, rotate, rotateVjp } from "./ops/rotary.js";
-import type { Site } from "./sites.js";
+import type { HookPoint } from "./sites.js";
 import type { BlockWeights } from "./weights.js";
 
-/** Shapes by site in `sites.ts`. Returns a tensor of the same shape: the value itself, or another one. */
-export type Edit = (site: Site, layer: number, value: tf.Tensor) => tf.Tensor;
+/** Shapes in `sites.ts`. Returns a tensor of the same shape: the value itself, or another one. */
+export type Edit = (point: HookPoint, layer: number, value: tf.Tensor) => tf.Tensor;
 
-/** The gradient has the site's shape with the stream axis S in front. */
-export type Visit = (site: Site, layer: number, gradient: tf.Tensor) => void;
+/** The gradient has the hook point's shape with the stream axis S in front. */
+export type Visit = (point: HookPoint, layer: number, gradient: tf.Tensor) => void;
 
 /** What all blocks of a run over prompts of T tokens share. */
 export interface BlockContext {
@@ -75,7 +83,7 @@ function joinHeads(x: tf.Tensor): tf.Tensor {
  * Runs block `layer` on the residual stream.
  *
  * @param residPre [B, T, D]
- * @param edit sees and may replace every site's value, in the order of computation
+ * @param edit sees and may replace every hook point's value, in the order of computation
  * @returns residPost [B, T, D] and what `blockVjp` needs, both owned by the caller. The VJP is that of the run as
  *   edited, with respect to the values the edits returned.
  */
@@ -84,11 +92,11 @@ export function blockForward(
   weights: BlockWeights,
   layer: number,
   residPre: tf.Tensor3D,
-  edit: Edit = (_site, _layer, value) => value,
+  edit: Edit = (_point, _layer, value) => value,
 ): { residPost: tf.Tensor3D; saved: BlockSaved } {
   const { config, mask, rotary } = context;
   const { norm: normKind, normEps, heads, kvHeads } = config;
-  const at = (site: Site, value: tf.Tensor) => edit(site, layer, value);
+  const at = (point: HookPoint, value: tf.Tensor) => edit(point, layer, value);
   const turned = (x: tf.Tensor) => (rotary ? rotate(rotary, x) : x);
 
   return tf.tidy(() => {
@@ -101,8 +109,8 @@ export function blockForward(
     const q = at("q", turned(qNorm ? qNorm.y : rawQ)) as tf.Tensor4D;
     const k = at("k", turned(kNorm ? kNorm.y : rawK)) as tf.Tensor4D;
     const v = at("v", splitHeads(linear(attnNorm.y, weights.v), kvHeads)) as tf.Tensor4D;
-    const { z: rawZ, pattern } = attention(q, k, v, mask);
-    const z = at("z", rawZ);
+    const pattern = at("pattern", attentionPattern(attentionScores(q, k), mask)) as tf.Tensor4D;
+    const z = at("z", attend(pattern, v));
     const attnOut = at("attnOut", linear(joinHeads(z), weights.o));
     const withAttn = tf.add(pre, attnOut);
     const mid = config.parallelResidual ? withAttn : at("residMid", withAttn);
@@ -129,7 +137,7 @@ export function blockForward(
  * Vector-Jacobian product of block `layer`.
  *
  * @param dResidPost [S, B, T, D] gradient at residPost
- * @param visit sees the gradient of every site, from the last to the first
+ * @param visit sees the gradient of every hook point, from the last to the first
  * @returns gradient at residPre [S, B, T, D], owned by the caller
  */
 export function blockVjp(
@@ -184,10 +192,12 @@ function attnVjp(
   const [S, B, T] = dJoined.shape;
   const dz = tf.transpose(tf.reshape(dJoined, [S, B, T, config.heads, config.headWidth]), [0, 1, 3, 2, 4]);
   visit("z", layer, dz);
-  const { dq, dk, dv } = attentionVjp(saved.attention, dz);
+  const { dPattern, dv } = attendVjp(saved.attention, dz);
+  visit("v", layer, dv);
+  visit("pattern", layer, dPattern);
+  const { dq, dk } = patternVjp(saved.attention, dPattern);
   visit("q", layer, dq);
   visit("k", layer, dk);
-  visit("v", layer, dv);
 
   const beforeRotary = (d: tf.Tensor) => (rotary ? rotateVjp(rotary, d) : d);
   const throughNorm = (d: tf.Tensor, scale?: tf.Tensor1D, stats?: NormSaved) =>

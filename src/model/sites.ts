@@ -20,6 +20,9 @@ export const SITES = [
 
 export type Site = (typeof SITES)[number];
 
+/** What edits and visits see: every site, and the attention pattern [B, H, T, T], which has no nodes of its own. */
+export type HookPoint = Site | "pattern";
+
 /** Which index a node of this site carries: none, a query head, a kv-head, or a neuron. */
 export type SiteIndex = "none" | "head" | "kvHead" | "neuron";
 

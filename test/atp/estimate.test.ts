@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomModel } from "../../bench/random-model.js";
-import { type EstimateOptions, estimateAtp } from "../../src/atp/estimate.js";
+import type { EstimateOptions } from "../../src/atp/batches.js";
+import { estimateAtp } from "../../src/atp/estimate.js";
 import type { Model } from "../../src/model/model.js";
 import { type Site, sitesOf } from "../../src/model/sites.js";
 import { indexOfNode, makeNodeSpace, type NodeSpace } from "../../src/nodes/node-space.js";
@@ -151,7 +152,7 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     const space = spaceOf("each", ["z"]);
     const metric = metricByName("kl");
     await expect(run(space, PAIRS, { metric })).rejects.toThrow(
-      "estimateAtp: expected direction denoising for metric kl, got noising: its gradient on the clean run is 0",
+      "estimate: expected direction denoising for metric kl, got noising: its gradient on the clean run is 0",
     );
     const { scores, baseMetric, sourceMetric } = await run(space, PAIRS, { metric, direction: "denoising" });
     expect(Math.max(...scores.sumAbs)).toBeGreaterThan(0);
@@ -172,9 +173,7 @@ describe("input", () => {
     const space = makeNodeSpace(model.config, ["z"], [0]);
     const run = (pairs: Pair[], name: string) =>
       estimateAtp(model, pairs, { metric: metricByName(name), direction: "noising", space, batchSize: 4 });
-    await expect(run(PAIRS, "rank")).rejects.toThrow(
-      "estimateAtp: expected a metric with a gradient, got rank",
-    );
+    await expect(run(PAIRS, "rank")).rejects.toThrow("estimate: expected a metric with a gradient, got rank");
     await expect(run([{ ...PAIRS[0], wrong: [] }], "logit-diff")).rejects.toThrow(
       'checkPairsForMetric: pair of 1,2,3,4,5: metric logit-diff expected "wrong" tokens, got none',
     );

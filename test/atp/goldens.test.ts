@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Estimates, estimateAtp } from "../../src/atp/estimate.js";
+import type { Estimates } from "../../src/atp/batches.js";
+import { estimateAtp } from "../../src/atp/estimate.js";
 import { loadModel } from "../../src/checkpoint/load-model.js";
 import type { Model } from "../../src/model/model.js";
 import { sitesOf } from "../../src/model/sites.js";

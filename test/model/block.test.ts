@@ -3,7 +3,7 @@ import "@tensorflow/tfjs"; // registers the gradients that autodiff needs
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomModel } from "../../bench/random-model.js";
 import { blockForward, blockVjp, disposeBlockContext, makeBlockContext } from "../../src/model/block.js";
-import { type Site, sitesOf } from "../../src/model/sites.js";
+import { type HookPoint, sitesOf } from "../../src/model/sites.js";
 import { startTestEngine } from "../support/engine.js";
 import { relativeError } from "../support/errors.js";
 import { TINY_CONFIGS } from "../support/tiny-config.js";
@@ -28,13 +28,13 @@ describe.each(["plain", "parallel", "gated"] as const)("%s block", (kind) => {
       const resid = tf.randomNormal([B, T, D], 0, 1, "float32", 5) as tf.Tensor3D;
       const dResidPost = tf.randomNormal([2, B, T, D], 0, 1, "float32", 6) as tf.Tensor4D;
 
-      const visited = new Map<Site, tf.Tensor>();
+      const visited = new Map<HookPoint, tf.Tensor>();
       const { residPost, saved } = blockForward(context, weights, 1, resid);
       const dResidPre = blockVjp(context, weights, 1, saved, dResidPost, (site, layer, gradient) => {
         expect(layer).toBe(1);
         visited.set(site, tf.keep(tf.clone(gradient)));
       });
-      expect([...visited.keys()].sort()).toEqual(sitesOf(config).sort());
+      expect([...visited.keys()].sort()).toEqual([...sitesOf(config), "pattern"].sort());
       expect(relativeError(dResidPre.dataSync(), visited.get("residPre")?.dataSync() ?? [])).toBe(0);
 
       for (const [site, gradient] of visited) {
@@ -64,7 +64,7 @@ describe.each(["plain", "parallel", "gated"] as const)("%s block", (kind) => {
     const weights = await model.weights.layer(0);
     const context = makeBlockContext(config, T);
     const resid = tf.randomNormal([B, T, D], 0, 1, "float32", 7) as tf.Tensor3D;
-    const seen: Site[] = [];
+    const seen: HookPoint[] = [];
     const run = tf.tidy(
       () =>
         blockForward(context, weights, 0, resid, (site, _layer, value) => {
@@ -72,7 +72,7 @@ describe.each(["plain", "parallel", "gated"] as const)("%s block", (kind) => {
           return site === "attnOut" || site === "mlpOut" ? tf.zerosLike(value) : value;
         }).residPost,
     );
-    expect(seen).toEqual(sitesOf(config));
+    expect(seen.filter((point) => point !== "pattern")).toEqual(sitesOf(config));
     // With both contributions removed the block is the identity.
     expect([...run.dataSync()]).toEqual([...resid.dataSync()]);
     tf.dispose([run, resid]);

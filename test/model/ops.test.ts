@@ -8,7 +8,14 @@ import "@tensorflow/tfjs"; // registers the gradients that autodiff needs
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Activation } from "../../src/model/config.js";
 import { activation, activationVjp } from "../../src/model/ops/activation.js";
-import { attention, attentionVjp, causalMask } from "../../src/model/ops/attention.js";
+import {
+  attend,
+  attendVjp,
+  attentionPattern,
+  attentionScores,
+  causalMask,
+  patternVjp,
+} from "../../src/model/ops/attention.js";
 import { linear, linearVjp } from "../../src/model/ops/linear.js";
 import { neurons, neuronsVjp } from "../../src/model/ops/mlp.js";
 import { norm, normVjp } from "../../src/model/ops/norm.js";
@@ -153,33 +160,42 @@ describe("attention", () => {
   it("equals hand arithmetic: two positions, one head of width 1", () => {
     // scores of query 1: q·k = [ln 3, 0], softmax [3/4, 1/4], v = [4, 8]: z = 5. Query 0 sees only itself: z = 4.
     const column = (values: number[]) => tf.tensor4d(values, [1, 1, 2, 1]);
-    const { z, pattern } = attention(column([1, 1]), column([Math.log(3), 0]), column([4, 8]), causalMask(2));
-    expect(largestError(z.dataSync(), [4, 5])).toBeLessThan(1e-6);
+    const pattern = attentionPattern(
+      attentionScores(column([1, 1]), column([Math.log(3), 0])),
+      causalMask(2),
+    );
     expect(largestError(pattern.dataSync(), [1, 0, 0.75, 0.25])).toBeLessThan(1e-6);
+    expect(largestError(attend(pattern, column([4, 8])).dataSync(), [4, 5])).toBeLessThan(1e-6);
   });
 
-  it.each([1, 2, 4])("4 query heads on %i kv-heads: VJP of q, k and v", (K) => {
+  it.each([1, 2, 4])("4 query heads on %i kv-heads: VJP of q, k, v and the pattern", (K) => {
     const [B, H, T, h] = [2, 4, 5, 3];
     const q = normal([B, H, T, h], 7) as tf.Tensor4D;
     const k = normal([B, K, T, h], 8) as tf.Tensor4D;
     const v = normal([B, K, T, h], 9) as tf.Tensor4D;
     const mask = causalMask(T);
-    const { pattern } = attention(q, k, v, mask);
-    const gradients = (dz: tf.Tensor) => attentionVjp({ q, k, v, pattern }, dz);
+    const patternOf = (queries: tf.Tensor, keys: tf.Tensor) =>
+      attentionPattern(attentionScores(queries as tf.Tensor4D, keys as tf.Tensor4D), mask);
+    const pattern = patternOf(q, k);
     checkVjp(
       q,
-      (x) => attention(x as tf.Tensor4D, k, v, mask).z,
-      (dz) => gradients(dz).dq,
+      (x) => patternOf(x, k),
+      (dPattern) => patternVjp({ q, k, pattern }, dPattern).dq,
     );
     checkVjp(
       k,
-      (x) => attention(q, x as tf.Tensor4D, v, mask).z,
-      (dz) => gradients(dz).dk,
+      (x) => patternOf(q, x),
+      (dPattern) => patternVjp({ q, k, pattern }, dPattern).dk,
+    );
+    checkVjp(
+      pattern,
+      (x) => attend(x as tf.Tensor4D, v),
+      (dz) => attendVjp({ pattern, v }, dz).dPattern,
     );
     checkVjp(
       v,
-      (x) => attention(q, k, x as tf.Tensor4D, mask).z,
-      (dz) => gradients(dz).dv,
+      (x) => attend(pattern, x as tf.Tensor4D),
+      (dz) => attendVjp({ pattern, v }, dz).dv,
     );
   });
 });

@@ -29,49 +29,66 @@ export function causalMask(T: number): tf.Tensor2D {
 }
 
 /** Rows of all query heads that read a kv-head, one after the other: [..., H, T, n] -> [..., K, G·T, n]. */
-function byKvHead(x: tf.Tensor, kvHeads: number): tf.Tensor {
+export function byKvHead(x: tf.Tensor, kvHeads: number): tf.Tensor {
   const [heads, T, n] = x.shape.slice(-3);
   return tf.reshape(x, [...x.shape.slice(0, -3), kvHeads, (heads / kvHeads) * T, n]);
 }
 
-/** q [B, H, T, h], k and v [B, K, T, h] -> z [B, H, T, h] and the pattern [B, H, T, T]. */
-export function attention(
-  q: tf.Tensor4D,
-  k: tf.Tensor4D,
-  v: tf.Tensor4D,
-  mask: tf.Tensor2D,
-): { z: tf.Tensor4D; pattern: tf.Tensor4D } {
+/**
+ * Scores before the mask.
+ * @param q [B, H, T, h]
+ * @param k [B, K, T, h]
+ * @returns q·kᵀ·scale of every query and key, [B, H, T, T]
+ */
+export function attentionScores(q: tf.Tensor4D, k: tf.Tensor4D): tf.Tensor4D {
   const [B, H, T, h] = q.shape;
-  const K = k.shape[1];
   return tf.tidy(() => {
     const scaled = tf.mul(q, 1 / Math.sqrt(h));
-    const scores = batchedProduct(byKvHead(scaled, K), k, { transposeB: true });
-    const pattern = tf.softmax(tf.add(tf.reshape(scores, [B, H, T, T]), mask)) as tf.Tensor4D;
-    const z = tf.reshape(batchedProduct(byKvHead(pattern, K), v), [B, H, T, h]) as tf.Tensor4D;
-    return { z, pattern };
+    const scores = batchedProduct(byKvHead(scaled, k.shape[1]), k, { transposeB: true });
+    return tf.reshape(scores, [B, H, T, T]);
   });
 }
 
-export interface AttentionGradients {
-  readonly dq: tf.Tensor; // [S, B, H, T, h]
-  readonly dk: tf.Tensor; // [S, B, K, T, h]
-  readonly dv: tf.Tensor; // [S, B, K, T, h]
+/** Softmax of the masked scores [B, H, T, T] over the keys. */
+export function attentionPattern(scores: tf.Tensor4D, mask: tf.Tensor2D): tf.Tensor4D {
+  return tf.tidy(() => tf.softmax(tf.add(scores, mask)));
 }
 
-/** dz [S, B, H, T, h] -> gradients of q, k and v, each with the stream axis in front. */
-export function attentionVjp({ q, k, v, pattern }: AttentionSaved, dz: tf.Tensor): AttentionGradients {
+/** pattern [B, H, T, T] and v [B, K, T, h] -> z [B, H, T, h] */
+export function attend(pattern: tf.Tensor4D, v: tf.Tensor4D): tf.Tensor4D {
+  const [B, H, T] = pattern.shape;
+  const [, K, , h] = v.shape;
+  return tf.tidy(() => tf.reshape(batchedProduct(byKvHead(pattern, K), v), [B, H, T, h]));
+}
+
+/** dz [S, B, H, T, h] -> gradients of the pattern [S, B, H, T, T] and of v [S, B, K, T, h]. */
+export function attendVjp(
+  { pattern, v }: Pick<AttentionSaved, "pattern" | "v">,
+  dz: tf.Tensor,
+): { dPattern: tf.Tensor; dv: tf.Tensor } {
+  const [B, H, T] = pattern.shape;
+  const K = v.shape[1];
+  return tf.tidy(() => {
+    const dzRows = byKvHead(dz, K); // [S, B, K, G·T, h]
+    const dPattern = tf.reshape(batchedProduct(dzRows, v, { transposeB: true }), [dz.shape[0], B, H, T, T]);
+    const dv = batchedProduct(byKvHead(pattern, K), dzRows, { transposeA: true });
+    return { dPattern, dv };
+  });
+}
+
+/** Gradient of the pattern [S, B, H, T, T] -> gradients of q [S, B, H, T, h] and k [S, B, K, T, h]. */
+export function patternVjp(
+  { q, k, pattern }: Pick<AttentionSaved, "q" | "k" | "pattern">,
+  dPattern: tf.Tensor,
+): { dq: tf.Tensor; dk: tf.Tensor } {
   const [B, H, T, h] = q.shape;
   const K = k.shape[1];
-  const S = dz.shape[0];
   return tf.tidy(() => {
     const scale = 1 / Math.sqrt(h);
-    const dzRows = byKvHead(dz, K); // [S, B, K, G·T, h]
-    const dPattern = tf.reshape(batchedProduct(dzRows, v, { transposeB: true }), [S, B, H, T, T]);
     const weighted = tf.mul(dPattern, pattern);
     const dScores = byKvHead(tf.sub(weighted, tf.mul(pattern, tf.sum(weighted, -1, true))), K);
-    const dq = tf.reshape(tf.mul(batchedProduct(dScores, k), scale), [S, B, H, T, h]);
+    const dq = tf.reshape(tf.mul(batchedProduct(dScores, k), scale), [dPattern.shape[0], B, H, T, h]);
     const dk = tf.mul(batchedProduct(dScores, byKvHead(q, K), { transposeA: true }), scale);
-    const dv = batchedProduct(byKvHead(pattern, K), dzRows, { transposeA: true });
-    return { dq, dk, dv };
+    return { dq, dk };
   });
 }

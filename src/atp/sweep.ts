@@ -1,0 +1,50 @@
+/** @file The backward sweep over recorded runs, from the last layer down. */
+
+import * as tf from "@tensorflow/tfjs-core";
+import { blockVjp, type Visit } from "../model/block.js";
+import type { Model } from "../model/model.js";
+import type { LayerRecord, RecordedRuns } from "./runs.js";
+
+export interface SweepHooks {
+  /** Makes the visit of a layer, given its record and the gradient at its residPost. */
+  visitLayer(layer: number, record: LayerRecord, dResidPost: tf.Tensor4D): Visit;
+  /**
+   * The gradient that goes on to the layer below, from those at the layer's residPost and residPre; disposes neither.
+   * Left out, it is the one at residPre.
+   */
+  onward?(layer: number, dResidPost: tf.Tensor4D, dResidPre: tf.Tensor4D): tf.Tensor4D;
+}
+
+/**
+ * Takes a gradient down through the layers; each layer's weights and record are asked for once.
+ *
+ * @param from the layer to start at
+ * @param gradient at residPost of layer `from`, [S, B, T, D]; disposed here
+ * @returns layer-backwards run: the sum of S over the layers
+ */
+export async function sweepBack(
+  { weights }: Model,
+  runs: RecordedRuns,
+  from: number,
+  gradient: tf.Tensor4D,
+  { visitLayer, onward }: SweepHooks,
+): Promise<number> {
+  let current = gradient;
+  let layerBackwards = 0;
+  for (let layer = from; layer >= 0; layer--) {
+    const block = await weights.layer(layer);
+    const next = runs.use(layer, block, (record) =>
+      tf.tidy(() => {
+        const visit = visitLayer(layer, record, current);
+        const dResidPre = blockVjp(runs.context, block, layer, record.saved, current, visit);
+        return onward ? onward(layer, current, dResidPre) : dResidPre;
+      }),
+    );
+    weights.release(layer);
+    layerBackwards += current.shape[0];
+    current.dispose();
+    current = next;
+  }
+  current.dispose();
+  return layerBackwards;
+}
