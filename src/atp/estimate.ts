@@ -11,11 +11,11 @@
 
 import type * as tf from "@tensorflow/tfjs-core";
 import type { Model } from "../model/model.js";
-import { addScore } from "../nodes/score-table.js";
+import { addScores } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
 import { type EstimateOptions, type Estimates, estimateInBatches, type SweepInput } from "./batches.js";
 import { firstOrder, wantedBy } from "./first-order.js";
-import { eachEstimate } from "./fold.js";
+import { estimateRows } from "./fold.js";
 import { sweepBack } from "./sweep.js";
 
 /**
@@ -48,9 +48,9 @@ function sweepFirstOrder({ model, runs, pairs, T, gradient, space, scores }: Swe
         const estimates = firstOrder(point, siteGradient, difference, wanted);
         const each = numbersOf(estimates.each);
         const everywhere = numbersOf(estimates.everywhere);
-        eachEstimate(space, group, pairs, T, (node, at, isEverywhere) =>
-          addScore(scores, node, (isEverywhere ? everywhere : each)[at]),
-        );
+        for (const row of estimateRows(space, group, pairs, T)) {
+          addScores(scores, row.node, row.count, row.everywhere ? everywhere : each, row.start, row.step);
+        }
       };
     },
   });

@@ -8,30 +8,44 @@ import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
 import { isPerHead } from "./first-order.js";
 
+/** The estimates of one pair for all I nodes of a group at one position label: `count` numbers, `step` apart. */
+export interface EstimateRow {
+  /** The flat node of the first number; the others follow it. */
+  readonly node: number;
+  readonly count: number;
+  /**
+   * Where the first number lies: in the data of `SiteEstimates.everywhere` for nodes at all positions, of
+   * `SiteEstimates.each` for any other (one stream of either).
+   */
+  readonly start: number;
+  readonly step: number;
+  readonly everywhere: boolean;
+}
+
 /**
- * Calls `visit` for every node of the group and every pair that has it, pair by pair.
- *
+ * Every row of a group; labels that a pair does not have are left out. All pairs of a label come together, so that the
+ * sums they are added to stay in the processor's cache.
  * @param T token length of the batch
- * @param visit gets the flat node and where its estimate lies: in the data of `SiteEstimates.everywhere` for a node at
- *   all positions, of `SiteEstimates.each` for any other (one stream of either)
  */
-export function eachEstimate(
+export function* estimateRows(
   space: NodeSpace,
   { site, indices, offset }: NodeGroup,
   pairs: readonly Pair[],
   T: number,
-  visit: (node: number, at: number, everywhere: boolean) => void,
-): void {
+): Generator<EstimateRow> {
   const [perPosition, perIndex] = isPerHead(site) ? [1, T] : [indices, 1];
-  pairs.forEach((pair, b) => {
-    space.labels.forEach((label, p) => {
+  for (const [p, label] of space.labels.entries()) {
+    for (const [b, pair] of pairs.entries()) {
       const span = spanInPair(label, pair);
-      if (!span) return;
-      const row = offset + p * indices;
+      if (!span) continue;
       const everywhere = label === ALL_POSITIONS;
-      const start = everywhere ? b * indices : b * indices * T + span.first * perPosition;
-      const step = everywhere ? 1 : perIndex;
-      for (let i = 0; i < indices; i++) visit(row + i, start + i * step, everywhere);
-    });
-  });
+      yield {
+        node: offset + p * indices,
+        count: indices,
+        start: everywhere ? b * indices : b * indices * T + span.first * perPosition,
+        step: everywhere ? 1 : perIndex,
+        everywhere,
+      };
+    }
+  }
 }
