@@ -65,6 +65,7 @@ export type Sweep = (input: SweepInput) => Promise<number>;
 /**
  * Runs a sweep over all pairs.
  *
+ * @param flags which flags the sweep adds to the scores
  * @throws InputError for a metric without a gradient, or without one on the clean run when noising; for no pairs, or
  *   pairs that lack the metric's tokens
  * @throws RunError if the metric of a run is not finite
@@ -74,12 +75,13 @@ export async function estimateInBatches(
   pairs: readonly Pair[],
   options: EstimateOptions,
   sweep: Sweep,
+  flags: Parameters<typeof makeScoreTable>[1] = {},
 ): Promise<Estimates> {
   const { metric, direction, space, batchSize, onProgress, signal } = options;
   checkPairsForMetric(pairs, metric);
   checkGradient(metric, direction);
   const result = {
-    scores: makeScoreTable(space.size),
+    scores: makeScoreTable(space.size, flags),
     baseMetric: new Float64Array(pairs.length),
     sourceMetric: new Float64Array(pairs.length),
     forwardEquivalents: 0,

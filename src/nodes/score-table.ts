@@ -3,24 +3,45 @@
  * sets of pairs add up (in a fixed order, to the same bits), so a job can be cut into shards of pairs.
  */
 
-/** Sums per node; index with the flat node number of a space. 28 bytes a node. */
+/** Sums per node; index with the flat node number of a space. 28 bytes a node, and 8 for each flag. */
 export interface ScoreTable {
   readonly size: number;
+  /** Σ|x|; for GradDrop the sum of each pair's mean absolute estimate over the dropped layers. */
   readonly sumAbs: Float64Array;
   readonly sum: Float64Array;
   readonly sumSquares: Float64Array;
   /** Pairs that have a value for the node; 0 means "not computed". */
   readonly count: Uint32Array;
+  /** Absent where nothing was estimated in more than one way. */
+  readonly flags?: FlagSums;
+}
+
+/** Sums over pairs that say where and why plain AtP may be wrong. */
+export interface FlagSums {
+  /** Σ|QK-fixed estimate − plain estimate|; present with the QK fix. */
+  readonly saturation?: Float64Array;
+  /** Σ|plain estimate| and the same under GradDrop, both without the QK fix; present with GradDrop. */
+  readonly cancellation?: { readonly plain: Float64Array; readonly dropped: Float64Array };
 }
 
 /** A table of `size` nodes without any value yet. */
-export function makeScoreTable(size: number): ScoreTable {
+export function makeScoreTable(
+  size: number,
+  flags: { readonly saturation?: boolean; readonly cancellation?: boolean } = {},
+): ScoreTable {
+  const sums = () => new Float64Array(size);
   return {
     size,
-    sumAbs: new Float64Array(size),
-    sum: new Float64Array(size),
-    sumSquares: new Float64Array(size),
+    sumAbs: sums(),
+    sum: sums(),
+    sumSquares: sums(),
     count: new Uint32Array(size),
+    ...((flags.saturation || flags.cancellation) && {
+      flags: {
+        ...(flags.saturation && { saturation: sums() }),
+        ...(flags.cancellation && { cancellation: { plain: sums(), dropped: sums() } }),
+      },
+    }),
   };
 }
 
@@ -57,21 +78,60 @@ export function addScores(
   }
 }
 
+/** Adds `count` numbers, `step` apart from `start` on, to one column from node `first` on. */
+export function addToColumn(
+  column: Float64Array,
+  first: number,
+  count: number,
+  values: Float32Array,
+  start: number,
+  step: number,
+): void {
+  for (let i = 0, at = start; i < count; i++, at += step) column[first + i] += values[at];
+}
+
+/** Adds signed estimates to Σx, Σx² and n, for methods that add their contributions to Σ|x| themselves. */
+export function addSigned(
+  { sum, sumSquares, count: pairs }: ScoreTable,
+  first: number,
+  count: number,
+  values: Float32Array,
+  start: number,
+  step: number,
+): void {
+  for (let i = 0, at = start; i < count; i++, at += step) {
+    sum[first + i] += values[at];
+    sumSquares[first + i] += values[at] * values[at];
+    pairs[first + i] += 1;
+  }
+}
+
 /**
  * Adds the sums of `from` to `into`, in place. Float addition depends on order: for the same bits merge the same
  * shards in the same order.
  * @throws Error if the sizes differ
  */
 export function mergeScores(into: ScoreTable, from: ScoreTable): void {
-  if (into.size !== from.size) {
-    throw new Error(`mergeScores: expected a table of ${into.size} nodes, got ${from.size}`);
+  const [sums, added] = [columnsOf(into), columnsOf(from)];
+  if (into.size !== from.size || sums.length !== added.length) {
+    throw new Error(
+      `mergeScores: expected a table of ${into.size} nodes and ${sums.length} columns, got ${from.size} and ${added.length}`,
+    );
   }
-  for (let node = 0; node < into.size; node++) {
-    into.sumAbs[node] += from.sumAbs[node];
-    into.sum[node] += from.sum[node];
-    into.sumSquares[node] += from.sumSquares[node];
-    into.count[node] += from.count[node];
-  }
+  sums.forEach((column, c) => {
+    for (let node = 0; node < into.size; node++) column[node] += added[c][node];
+  });
+}
+
+function columnsOf({ sumAbs, sum, sumSquares, count, flags }: ScoreTable): (Float64Array | Uint32Array)[] {
+  return [
+    sumAbs,
+    sum,
+    sumSquares,
+    count,
+    ...(flags?.saturation ? [flags.saturation] : []),
+    ...(flags?.cancellation ? [flags.cancellation.plain, flags.cancellation.dropped] : []),
+  ];
 }
 
 /** c(n): mean over pairs of the absolute effect, the ranking key. NaN where not computed. */
@@ -90,4 +150,21 @@ export function standardError({ sum, sumSquares, count }: ScoreTable, node: numb
   if (n < 2) return Number.NaN;
   const squaredDeviations = Math.max(0, sumSquares[node] - (sum[node] * sum[node]) / n);
   return Math.sqrt(squaredDeviations / (n * (n - 1)));
+}
+
+/**
+ * How far the attention softmax is from linear: mean over pairs of |QK-fixed estimate − plain estimate|. 0 for nodes that
+ * are not queries or keys; NaN without the QK fix.
+ */
+export function saturationGap({ flags, count }: ScoreTable, node: number): number {
+  return flags?.saturation ? flags.saturation[node] / count[node] : Number.NaN;
+}
+
+/**
+ * How much of the effect cancels between paths: GradDrop contribution ÷ plain contribution, both without the QK fix. 1 is
+ * no cancellation, ∞ a plain estimate of exactly 0 that is not 0 under GradDrop; NaN where both are 0, or without GradDrop.
+ */
+export function cancellationRatio({ flags }: ScoreTable, node: number): number {
+  if (!flags?.cancellation) return Number.NaN;
+  return flags.cancellation.dropped[node] / flags.cancellation.plain[node];
 }

@@ -52,7 +52,7 @@ describe("score table", () => {
       }),
     );
     expect(() => mergeScores(makeScoreTable(2), makeScoreTable(3))).toThrow(
-      "mergeScores: expected a table of 2 nodes, got 3",
+      "mergeScores: expected a table of 2 nodes and 4 columns, got 3 and 4",
     );
   });
 

@@ -1,0 +1,27 @@
+/** @file The four gradient methods by name. */
+
+import { InputError } from "../errors.js";
+
+export const METHODS = ["atp", "atp+qkfix", "atp+graddrop", "atp*"] as const;
+
+/** AtP, with the QK fix, with GradDrop, or with both. */
+export type Method = (typeof METHODS)[number];
+
+export interface MethodParts {
+  readonly qkFix: boolean;
+  readonly gradDrop: boolean;
+}
+
+export function partsOf(method: Method): MethodParts {
+  return {
+    qkFix: method === "atp+qkfix" || method === "atp*",
+    gradDrop: method === "atp+graddrop" || method === "atp*",
+  };
+}
+
+/** @throws InputError for any other name */
+export function parseMethod(name: string): Method {
+  const method = METHODS.find((known) => known === name);
+  if (!method) throw new InputError(`parseMethod: expected one of ${METHODS.join(", ")}, got "${name}"`);
+  return method;
+}
