@@ -5,6 +5,7 @@
 import { estimateAtp } from "./atp/estimate.js";
 import { InputError } from "./errors.js";
 import { exactEffects } from "./exact/patch-sets.js";
+import type { ModelConfig } from "./model/config.js";
 import type { Model } from "./model/model.js";
 import { type Site, sitesOf } from "./model/sites.js";
 import { formatNodeId, type Node, parseNodeId } from "./nodes/node-id.js";
@@ -88,7 +89,7 @@ export async function verify(
 ): Promise<Ranking> {
   if (ids.length === 0) throw new InputError("verify: expected at least one node id, got none");
   const nodes = ids.map(parseNodeId);
-  const space = spaceOfNodes(model, pairs, nodes);
+  const space = spaceOfNodes(model.config, pairs, nodes);
   const flat = Uint32Array.from(new Set(nodes.map((node) => indexOfNode(space, node))));
   const { verified, ...runs } = await verifyNodes(model, pairs, space, flat, options);
   return {
@@ -144,7 +145,11 @@ function resolve({
   };
 }
 
-function spaceOfNodes({ config }: Model, pairs: readonly Pair[], nodes: readonly Node[]): NodeSpace {
+/**
+ * The smallest space of nodes that has the given ones.
+ * @throws InputError for a position or role that no pair has, or a site that the model does not have
+ */
+export function spaceOfNodes(config: ModelConfig, pairs: readonly Pair[], nodes: readonly Node[]): NodeSpace {
   for (const node of nodes) {
     if (pairs.some((pair) => spanInPair(node.position, pair))) continue;
     throw new InputError(

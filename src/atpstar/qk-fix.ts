@@ -80,7 +80,9 @@ function changeOfEachKey(
   mask: tf.Tensor2D,
 ): KeyChange {
   const scores = tf.add(attentionScores(q, k), mask);
-  const largest = tf.cast(tf.oneHot(tf.argMax(scores, -1), mask.shape[0]), "float32");
+  // Not tf.oneHot, which refuses prompts of one token.
+  const keyIndex = tf.range(0, mask.shape[0], 1, "int32");
+  const largest = tf.cast(tf.equal(tf.expandDims(tf.argMax(scores, -1), -1), keyIndex), "float32");
   const others = tf.sub(1, largest);
   const scoresWithoutLargest = tf.add(scores, tf.mul(largest, LEFT_OUT));
 

@@ -19,7 +19,7 @@ import type { Direction } from "../prompts/direction.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric, type MetricOnRuns, prepareOnRuns } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
-import type { RunControl } from "../run-control.js";
+import { nextBatch, type RunControl } from "../run-control.js";
 import { type BaseAndSource, runBaseAndSource } from "./base-and-source.js";
 import { type PatchedRow, patchEdit } from "./patch-masks.js";
 
@@ -75,7 +75,7 @@ export async function exactEffects(
       });
       result.forwardEquivalents += 2 * indices.length;
       for (const chunk of chunksOfOneStart(plan.runs, options.batchSize)) {
-        options.signal?.throwIfAborted();
+        await nextBatch(options.signal);
         const values = await runPatched(model, space, plan, chunk, unpatched);
         chunk.forEach(({ pair, pairIndex, set }, r) => {
           if (!Number.isFinite(values[r])) {

@@ -102,8 +102,11 @@ export async function readoutVjp(
   const [B, D] = dFinal.shape;
   return tf.tidy(() => {
     const dPicked = normVjp(config.norm, finalNorm, saved, dFinal);
-    const here = tf.oneHot(tf.tensor1d(Int32Array.from(positions), "int32"), T);
-    const spread = tf.mul(tf.reshape(tf.cast(here, "float32"), [B, T, 1]), tf.reshape(dPicked, [B, 1, D]));
+    const here = new Float32Array(B * T);
+    positions.forEach((position, b) => {
+      here[b * T + position] = 1;
+    });
+    const spread = tf.mul(tf.tensor3d(here, [B, T, 1]), tf.reshape(dPicked, [B, 1, D]));
     return tf.reshape(spread, [1, B, T, D]) as tf.Tensor4D;
   });
 }

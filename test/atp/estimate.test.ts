@@ -148,6 +148,15 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     expect(scores.sum[indexOfNode(space, { site: "residPre", layer: 0, position: 2 })]).not.toBe(0);
   });
 
+  it("estimates prompts of one token", async () => {
+    const pair = pairOf([1], [2]);
+    const space = makeNodeSpace(model.config, ["residPre"], positionLabels("each", [pair]));
+    const { scores, baseMetric, sourceMetric } = await run(space, [pair]);
+    expect(scores.count[0]).toBe(1);
+    expect(scores.sum[0]).not.toBe(0);
+    expect(baseMetric[0]).not.toBe(sourceMetric[0]);
+  });
+
   it("approaches the effect of a small change: kl when denoising has a gradient, when noising none", async () => {
     const space = spaceOf("each", ["z"]);
     const metric = metricByName("kl");

@@ -1,0 +1,20 @@
+/** @file What a command gets from the process it runs in. */
+
+export interface CliContext {
+  /** Aborted by Ctrl-C or SIGTERM, with an `Interrupted` as the reason. */
+  readonly signal: AbortSignal;
+  /** Set by the commands: whether an unexpected error shows where it came from. */
+  verbose: boolean;
+  /** Set by the commands: what an interrupted run leaves on the disk, for the message about it. */
+  saved?: string;
+}
+
+/** A result: the only thing that goes to stdout, so that it can be piped. */
+export function printResult(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Everything else. */
+export function printNote(text: string): void {
+  process.stderr.write(`atp: ${text}\n`);
+}

@@ -1,0 +1,42 @@
+/** @file `atp estimate`: all selected nodes by attribution patching. */
+
+import { checkGradient } from "../atp/batches.js";
+import { estimate } from "../localize.js";
+import { makeNodeSpace, parseSites } from "../nodes/node-space.js";
+import { positionLabels } from "../nodes/positions.js";
+import type { CliContext } from "./context.js";
+import type { EstimateCommandOptions } from "./options.js";
+import { type PreparedRun, withRun } from "./prepare-run.js";
+import { printRun } from "./print-run.js";
+import { saveRun } from "./save-run.js";
+
+export async function estimateCommand(options: EstimateCommandOptions, context: CliContext): Promise<void> {
+  await withRun(
+    "estimate",
+    options,
+    context,
+    (prepared) => checkSelection(prepared, options),
+    async (run) => {
+      const ranking = await estimate(run.model, run.pairs, {
+        ...run.runOptions,
+        nodes: options.nodes,
+        positions: options.positions,
+      });
+      run.clock.lap("estimate");
+      printRun(await saveRun(run, ranking, context.signal), run.files, options.json === true);
+    },
+  );
+}
+
+/**
+ * Checks that the metric can be estimated and that model and pairs have the selected nodes.
+ * @throws InputError
+ */
+export function checkSelection(
+  { metric, pairs, opened }: PreparedRun,
+  { direction, nodes, positions }: EstimateCommandOptions,
+): void {
+  checkGradient(metric, direction);
+  const { config } = opened.checkpoint;
+  makeNodeSpace(config, parseSites(nodes, config), positionLabels(positions, pairs));
+}

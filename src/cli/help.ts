@@ -1,0 +1,114 @@
+/** @file The help texts below the options: what goes in, what comes out, and commands to try. */
+
+import { SITES, type Site } from "../model/sites.js";
+import { METRICS } from "../prompts/metrics/index.js";
+import { RANKED_HEADER } from "../report/ranked-csv.js";
+
+const SITE_TEXTS: Readonly<Record<Site, string>> = {
+  residPre: "residual stream that the block reads",
+  q: "query of a head, after rotary embedding and q/k norm",
+  k: "key of a kv-head, after rotary embedding and q/k norm",
+  v: "value of a kv-head",
+  z: "output of a head, before the output matrix",
+  attnOut: "what attention adds to the residual stream",
+  residMid: "residual stream between attention and MLP (not in parallel blocks)",
+  neuron: "input of the MLP's last matrix, one node per neuron",
+  mlpOut: "what the MLP adds to the residual stream",
+  residPost: "residual stream that the block hands on",
+};
+
+const HEADING_INDENT = "  ";
+
+function list(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, text]) => `${HEADING_INDENT}${name.padEnd(width)}  ${text}`).join("\n");
+}
+
+function columns(names: readonly string[], perLine: number): string {
+  const lines: string[] = [];
+  for (let first = 0; first < names.length; first += perLine) {
+    lines.push(`${HEADING_INDENT}${names.slice(first, first + perLine).join(",")}`);
+  }
+  return lines.join(",\n");
+}
+
+/** Fits the tokenizer of models/demo. */
+export const PAIR_EXAMPLE =
+  '{"clean": "<|endoftext|> The book", "corrupted": "<|endoftext|> The books", "answers": ["is"], "wrong": ["are"], "roles": {"noun": -1}}';
+
+const PAIRS = `
+Pairs: JSON Lines, one pair of prompts of as many tokens per line
+  ${PAIR_EXAMPLE.replace(', "answers"', ',\n   "answers"')}   (on one line)
+${list([
+  ["clean, corrupted", "text, read as tokenizer.json says (special tokens included), or arrays of token ids"],
+  ["answers, wrong", "tokens that clean and corrupted make likely: ids, or texts of exactly one token"],
+  ["roles", "optional: names for positions; negative ones count from the end"],
+  ["position", "optional: where the metric is read, a position or role; otherwise the last position"],
+  ["name", "optional: a name for the pair"],
+])}
+`;
+
+const METRIC_LIST = `
+Metrics
+${list(METRICS.map(({ name, description }) => [name, description] as const))}
+`;
+
+const NODES = `
+Nodes: L{layer}.{site}[{index}]@{position}, everything counts from 0
+  L3.z[5]@12   head 5 of layer 3 at position 12
+  L2.k[1]@end  kv-head 1 of layer 2 at the position that has the role "end"
+  L4.mlpOut@*  the MLP's output in layer 4, all positions at once
+Sites: q, z have an index per head, k, v per kv-head, neuron per neuron, the others none
+${list(SITES.map((site) => [site, SITE_TEXTS[site]] as const))}
+`;
+
+const OUTPUT = `
+Written to the folder of --out, each complete or not at all
+  ranked.csv    one row per node, best first; an empty cell is not computed. Columns:
+${columns(RANKED_HEADER, 6).replaceAll(/^ {2}/gm, "                ")}
+                effect: metric of the patched run − metric of the base run, verified exactly
+                estimate: the same, approximately, from gradients
+                contribution: mean over pairs of the absolute value; the ranking key
+                mean, se: signed mean over pairs and its standard error
+                recovered: mean effect ÷ (mean metric of the source − of the base runs)
+  summary.json  model, pairs, metric, options, engine, cost in forward passes and seconds
+`;
+
+const EXIT_CODES = `
+Exit codes
+  0 done; 1 the run failed; 2 wrong input or usage; 130, 143 interrupted (Ctrl-C, SIGTERM)
+  localize saves its estimates before verification begins: an interrupt does not lose them
+`;
+
+/** Commands that run as they stand in a checkout of the project; `atp` is its command. */
+export const EXAMPLES = {
+  info: ["atp info models/demo"],
+  estimate: ["atp estimate --model models/demo --pairs models/demo/pairs/ioi.jsonl --nodes neuron"],
+  localize: [
+    "atp localize --model models/demo --pairs models/demo/pairs/greater.jsonl --metric prob-diff",
+    "atp localize --model models/demo --pairs models/demo/pairs/ioi.jsonl --positions roles",
+  ],
+  verify: [
+    "atp verify --model models/demo --pairs models/demo/pairs/ioi.jsonl --from atp-out/ranked.csv",
+    "atp verify --model models/demo --pairs models/demo/pairs/ioi.jsonl --node 'L0.z[3]@end' 'L5.mlpOut@*'",
+  ],
+} as const;
+
+function examples(lines: readonly string[]): string {
+  return `\nExamples\n${lines.map((line) => `${HEADING_INDENT}${line}`).join("\n")}\n`;
+}
+
+export const PROGRAM_HELP = `
+A node is a component of the model at one position or at all of them: a head, a neuron, an MLP's
+output. For a pair of prompts, its effect is how the metric changes when the node's activation of
+one prompt is put into the run of the other. estimate computes all effects approximately, from one
+backward pass (attribution patching), verify computes chosen ones exactly, localize does both:
+estimates all, verifies the best.
+${examples([...EXAMPLES.info, ...EXAMPLES.localize, ...EXAMPLES.verify])}
+atp <command> --help has the formats, metrics and sites.
+${EXIT_CODES}`;
+
+export const INFO_HELP = examples(EXAMPLES.info);
+export const ESTIMATE_HELP = PAIRS + METRIC_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.estimate);
+export const LOCALIZE_HELP = PAIRS + METRIC_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.localize);
+export const VERIFY_HELP = PAIRS + METRIC_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.verify);

@@ -1,0 +1,43 @@
+/**
+ * @file Ctrl-C and SIGTERM. The first one asks the run to stop at its next batch, to tidy up and to say what it has
+ * saved; one that comes after it ends the process at once.
+ */
+
+import { removeTemporaries } from "../report/atomic-file.js";
+
+/** 128 + the signal's number, as shells report it. */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+type SignalName = keyof typeof EXIT_CODES;
+
+/** npm, npx and tsx pass a signal on that the terminal has sent to this process too: two of them are one Ctrl-C. */
+const SAME_KEYPRESS_MS = 400;
+
+/** The reason with which a run is aborted. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+  readonly exitCode: number;
+
+  constructor(readonly signalName: SignalName) {
+    super(`interrupted by ${signalName}`);
+    this.exitCode = EXIT_CODES[signalName];
+  }
+}
+
+/** A signal that the first interrupt aborts. Call once per process. */
+export function watchInterrupts(): AbortSignal {
+  const controller = new AbortController();
+  let firstAt = 0;
+  const onSignal = (name: SignalName) => {
+    if (!controller.signal.aborted) {
+      firstAt = Date.now();
+      controller.abort(new Interrupted(name));
+    } else if (Date.now() - firstAt > SAME_KEYPRESS_MS) {
+      removeTemporaries();
+      process.exit(EXIT_CODES[name]);
+    }
+  };
+  process.on("SIGINT", () => onSignal("SIGINT"));
+  process.on("SIGTERM", () => onSignal("SIGTERM"));
+  return controller.signal;
+}

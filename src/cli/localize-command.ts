@@ -1,0 +1,33 @@
+/** @file `atp localize`: all selected nodes estimated, the best verified. */
+
+import { localize } from "../localize.js";
+import type { CliContext } from "./context.js";
+import { checkSelection } from "./estimate-command.js";
+import type { LocalizeCommandOptions } from "./options.js";
+import { withRun } from "./prepare-run.js";
+import { printRun } from "./print-run.js";
+import { saveRun } from "./save-run.js";
+
+export async function localizeCommand(options: LocalizeCommandOptions, context: CliContext): Promise<void> {
+  await withRun(
+    "localize",
+    options,
+    context,
+    (prepared) => checkSelection(prepared, options),
+    async (run) => {
+      const ranking = await localize(run.model, run.pairs, {
+        ...run.runOptions,
+        nodes: options.nodes,
+        positions: options.positions,
+        topK: options.topK,
+        onEstimates: async (estimates) => {
+          run.clock.lap("estimate");
+          await saveRun(run, estimates, context.signal);
+          context.saved = `the estimates are in ${run.files.ranked}, none of them verified`;
+        },
+      });
+      run.clock.lap("verify");
+      printRun(await saveRun(run, ranking, context.signal), run.files, options.json === true);
+    },
+  );
+}

@@ -1,0 +1,138 @@
+/** @file The options of the commands: their names, defaults and checks that need nothing but their text. */
+
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { DEFAULT_BATCH_SIZE, DEFAULT_METRIC, DEFAULT_SITES, DEFAULT_TOP_K } from "../localize.js";
+import { POSITION_MODES, type PositionMode } from "../nodes/positions.js";
+import { DIRECTIONS, type Direction } from "../prompts/direction.js";
+import { METRICS } from "../prompts/metrics/index.js";
+
+export const ENGINES = ["auto", "tensorflow", "wasm"] as const;
+
+const DEFAULT_OUT = "atp-out";
+
+/** What `estimate`, `localize` and `verify` share. */
+export interface RunCommandOptions {
+  readonly model: string;
+  readonly pairs: readonly string[];
+  readonly metric: string;
+  readonly direction: Direction;
+  readonly batchSize: number;
+  readonly engine: (typeof ENGINES)[number];
+  readonly out: string;
+  readonly maxPairs?: number;
+  readonly seed: number;
+  readonly json?: true;
+  readonly verbose?: true;
+}
+
+export interface EstimateCommandOptions extends RunCommandOptions {
+  readonly nodes: string;
+  readonly positions: PositionMode;
+}
+
+export interface LocalizeCommandOptions extends EstimateCommandOptions {
+  readonly topK: number;
+}
+
+export interface VerifyCommandOptions extends RunCommandOptions {
+  readonly node?: readonly string[];
+  readonly from?: string;
+  readonly topK?: number;
+}
+
+export interface InfoCommandOptions {
+  readonly json?: true;
+  readonly verbose?: true;
+}
+
+/** What is run on what. */
+export function addInputOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      "--model <folder or hub id>",
+      "folder with config.json and safetensors, or Hugging Face id",
+    )
+    .requiredOption("--pairs <file...>", "prompt pairs, JSON Lines (format below)")
+    .addOption(
+      new Option("--metric <name>", "what is measured (list below)")
+        .choices(METRICS.map(({ name }) => name))
+        .default(DEFAULT_METRIC),
+    )
+    .addOption(
+      new Option(
+        "--direction <name>",
+        "noising: corrupted activations into the clean run; denoising: the reverse",
+      )
+        .choices(DIRECTIONS)
+        .default("noising" satisfies Direction),
+    )
+    .option("--max-pairs <n>", "use a random sample of the pairs", positiveInteger)
+    .option("--seed <n>", "seed of that sample", integer, 0);
+}
+
+/** Which nodes are estimated. */
+export function addSelectionOptions(command: Command): Command {
+  return command
+    .option("--nodes <sites>", 'sites, separated by commas, or "all" (list below)', DEFAULT_SITES)
+    .addOption(
+      new Option(
+        "--positions <mode>",
+        "one node per position, per role of the pairs, or for all positions together",
+      )
+        .choices(POSITION_MODES)
+        .default("each" satisfies PositionMode),
+    );
+}
+
+export function addTopKOption(command: Command): Command {
+  return command.option(
+    "--top-k <n>",
+    "how many of the best nodes to verify by exact patching",
+    positiveInteger,
+    DEFAULT_TOP_K,
+  );
+}
+
+export function addNodeChoiceOptions(command: Command): Command {
+  return command
+    .option("--node <id...>", "node ids, such as L3.z[5]@12 (format below)")
+    .option(
+      "--from <ranked.csv>",
+      "ranked list of an earlier run: verify its first nodes, keep its estimates",
+    )
+    .option("--top-k <n>", `how many nodes of that list (default: ${DEFAULT_TOP_K})`, positiveInteger);
+}
+
+/** How it is run, and where the results go. */
+export function addRunOptions(command: Command): Command {
+  return command
+    .option("--batch-size <n>", "most prompts in one pass", positiveInteger, DEFAULT_BATCH_SIZE)
+    .addOption(
+      new Option("--engine <name>", "auto: native TensorFlow if it is installed, otherwise wasm")
+        .choices(ENGINES)
+        .default("auto"),
+    )
+    .option("--out <folder>", "where ranked.csv and summary.json go; created if missing", DEFAULT_OUT);
+}
+
+export function addReportOptions(command: Command): Command {
+  return command
+    .option("--json", "print one JSON document instead of text")
+    .option("--verbose", "show the engine's log, and where an unexpected error came from");
+}
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < 1) {
+    throw new InvalidArgumentError("Expected a positive integer.");
+  }
+  return value;
+}
+
+function integer(text: string): number {
+  const value = Number(text);
+  if (!/^-?\d+$/.test(text) || (value | 0) !== value) {
+    throw new InvalidArgumentError("Expected an integer from -2^31 to 2^31 - 1.");
+  }
+  return value;
+}

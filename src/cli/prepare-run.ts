@@ -1,0 +1,122 @@
+/**
+ * @file What every run does before anything takes long: looks at the whole input. Then it starts the engine and loads
+ * the weights.
+ */
+
+import { type Engine, startEngine } from "../engine/start-engine.js";
+import type { RunOptions } from "../localize.js";
+import type { Model } from "../model/model.js";
+import { metricByName } from "../prompts/metrics/index.js";
+import type { Metric } from "../prompts/metrics/metric.js";
+import type { Pair } from "../prompts/pair.js";
+import { readPairs } from "../prompts/read-pairs.js";
+import { samplePairs } from "../prompts/sample-pairs.js";
+import type { CliContext } from "./context.js";
+import { loadOpened, type OpenedModel, openModel } from "./open-model.js";
+import type { RunCommandOptions } from "./options.js";
+import { checkInputFile, checkOutputFolder, makeOutputFolder, type OutputFiles } from "./output-folder.js";
+import { type ProgressDisplay, showProgress } from "./progress.js";
+import { StageClock } from "./stage-clock.js";
+
+/** Checked input; nothing is loaded yet. */
+export interface PreparedRun {
+  readonly command: string;
+  readonly options: RunCommandOptions;
+  readonly date: Date;
+  readonly files: OutputFiles;
+  readonly opened: OpenedModel;
+  readonly metric: Metric;
+  readonly pairs: readonly Pair[];
+  /** Pairs in the files, before sampling. */
+  readonly available: number;
+  readonly progress: ProgressDisplay;
+}
+
+/** Engine and weights are there. */
+export interface StartedRun extends PreparedRun {
+  readonly engine: Engine;
+  readonly model: Model;
+  readonly clock: StageClock;
+  /** The options of the library's calls. */
+  readonly runOptions: RunOptions;
+}
+
+/**
+ * Checks the input of a run, in the order of how soon it can be known to be wrong.
+ * @throws InputError for anything that is wrong with options, model, pairs or output folder; RunError for a download
+ *   that breaks off
+ */
+async function prepareRun(
+  command: string,
+  options: RunCommandOptions,
+  context: CliContext,
+): Promise<PreparedRun> {
+  const date = new Date();
+  const metric = metricByName(options.metric);
+  for (const file of options.pairs) await checkInputFile("--pairs", file);
+  const files = await checkOutputFolder(options.out);
+  const progress = showProgress();
+  const opened = await openModel(options.model, context, progress);
+  try {
+    const { checkpoint, tokenizer } = opened;
+    const all = await readPairs(
+      options.pairs,
+      { config: checkpoint.config, ...(tokenizer && { tokenizer }) },
+      metric.needs,
+    );
+    const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
+    return { command, options, date, files, opened, metric, pairs, available: all.length, progress };
+  } catch (error) {
+    await opened.checkpoint.close();
+    throw error;
+  }
+}
+
+async function startRun(prepared: PreparedRun, context: CliContext): Promise<StartedRun> {
+  const { options, opened, files, progress } = prepared;
+  await makeOutputFolder(files);
+  const clock = new StageClock();
+  const engine = await startEngine({
+    ...(options.engine !== "auto" && { prefer: options.engine }),
+    ...(options.verbose && { verbose: true }),
+  });
+  const model = await loadOpened(opened, context, progress);
+  clock.lap("load");
+  const { metric, direction, batchSize } = options;
+  const { signal } = context;
+  return {
+    ...prepared,
+    engine,
+    model,
+    clock,
+    runOptions: { metric, direction, batchSize, signal, onProgress: progress.stage },
+  };
+}
+
+/**
+ * Prepares, starts and tidies up a run.
+ * @param check what the command itself has to check, before anything is loaded
+ * @param body the run
+ */
+export async function withRun<Checked>(
+  command: string,
+  options: RunCommandOptions,
+  context: CliContext,
+  check: (prepared: PreparedRun) => Promise<Checked> | Checked,
+  body: (run: StartedRun, checked: Checked) => Promise<void>,
+): Promise<void> {
+  context.verbose = options.verbose === true;
+  const prepared = await prepareRun(command, options, context);
+  try {
+    const checked = await check(prepared);
+    const run = await startRun(prepared, context);
+    try {
+      await body(run, checked);
+    } finally {
+      run.model.dispose();
+    }
+  } finally {
+    prepared.progress.finish();
+    await prepared.opened.checkpoint.close();
+  }
+}

@@ -1,0 +1,56 @@
+/** @file The results of a run on stdout: a table between a few lines of context, or one JSON document. */
+
+import { rankedTable, withSign } from "../report/ranked-table.js";
+import type { RunSummary } from "../report/summary.js";
+import { printResult } from "./context.js";
+import type { OutputFiles } from "./output-folder.js";
+import { type SavedRun, SHOWN_ROWS } from "./save-run.js";
+
+const DIRECTION_TEXTS = {
+  noising: "corrupted activations patched into the clean run",
+  denoising: "clean activations patched into the corrupted run",
+} as const;
+
+/** @param json one JSON document, nothing else */
+export function printRun(
+  { summary, rows }: SavedRun,
+  { ranked, summary: file }: OutputFiles,
+  json: boolean,
+): void {
+  if (json) {
+    printResult(JSON.stringify({ ...summary, files: { ranked, summary: file }, nodes: rows }, undefined, 2));
+    return;
+  }
+  const table = rankedTable(rows.filter(({ rank }) => rank <= SHOWN_ROWS));
+  printResult([heading(summary), "", table, "", footing(summary, ranked, file)].join("\n"));
+}
+
+function heading({ model, pairs, metric, direction, engine }: RunSummary): string {
+  const sample = pairs.used < pairs.available ? ` (a sample of ${pairs.available})` : "";
+  return labelled([
+    ["model", `${model.name} (${model.family}, ${model.layers} layers)`],
+    ["pairs", `${pairs.used}${sample} from ${pairs.files.join(", ")}`],
+    ["metric", `${metric.name}: base ${withSign(metric.base, 3)} → source ${withSign(metric.source, 3)}`],
+    ["direction", `${direction}: ${DIRECTION_TEXTS[direction]}`],
+    ["engine", `${engine.backend} (${engine.device}): ${engine.reason}`],
+  ]);
+}
+
+function footing(summary: RunSummary, ranked: string, file: string): string {
+  const { nodes, seconds, forwardEquivalents } = summary;
+  const stages = (["estimate", "verify"] as const)
+    .filter((stage) => forwardEquivalents[stage] > 0)
+    .map(
+      (stage) =>
+        `${stage} ${forwardEquivalents[stage].toFixed(1)} forward equivalents in ${seconds[stage].toFixed(2)} s`,
+    );
+  return labelled([
+    ["nodes", `${nodes.ranked}, of which ${nodes.verified} verified by exact patching`],
+    ["cost", [`load ${seconds.load.toFixed(2)} s`, ...stages].join(", ")],
+    ["files", `${ranked}, ${file}`],
+  ]);
+}
+
+function labelled(lines: readonly (readonly [string, string])[]): string {
+  return lines.map(([label, text]) => `${label.padEnd(9)}  ${text}`).join("\n");
+}

@@ -1,0 +1,103 @@
+/** @file `atp verify`: exact effects of chosen nodes, alone or merged into the ranked list they were chosen from. */
+
+import { InputError } from "../errors.js";
+import { DEFAULT_TOP_K, spaceOfNodes, verify } from "../localize.js";
+import { formatNodeId, parseNodeId } from "../nodes/node-id.js";
+import { indexOfNode } from "../nodes/node-space.js";
+import { type RankedNode, rankedNodes } from "../nodes/ranking.js";
+import { mergeVerified, withEstimateOf } from "../report/merge-verified.js";
+import { type ReadRankedNode, readRankedCsv } from "../report/read-ranked-csv.js";
+import { differenceFromSummary } from "../report/read-summary.js";
+import { type CliContext, printNote } from "./context.js";
+import type { VerifyCommandOptions } from "./options.js";
+import { checkInputFile } from "./output-folder.js";
+import { type PreparedRun, withRun } from "./prepare-run.js";
+import { printRun } from "./print-run.js";
+import { saveRun } from "./save-run.js";
+
+/** The chosen nodes by id, each with its row of the list where it has one. */
+type Chosen = ReadonlyMap<string, ReadRankedNode | undefined>;
+
+export async function verifyCommand(options: VerifyCommandOptions, context: CliContext): Promise<void> {
+  const { node = [], from, topK } = options;
+  if (node.length === 0 && from === undefined) {
+    throw new InputError("verify: expected --node or --from, got neither");
+  }
+  if (topK !== undefined && from === undefined) {
+    throw new InputError("--top-k: expected --from with it, got only --node");
+  }
+  const ids = node.map((id) => formatNodeId(parseNodeId(id)));
+  if (from !== undefined) await checkInputFile("--from", from);
+  await withRun(
+    "verify",
+    options,
+    context,
+    async (prepared) => {
+      const chosen =
+        from === undefined ? new Map(ids.map((id) => [id, undefined])) : await choose(from, topK, ids);
+      checkNodes(prepared, chosen, from);
+      if (from !== undefined) await warnOfMixture(from, options);
+      return chosen;
+    },
+    async (run, chosen) => {
+      const ranking = await verify(run.model, run.pairs, [...chosen.keys()], run.runOptions);
+      run.clock.lap("verify");
+      const { tokenizer } = run.opened;
+      const verified = [...rankedNodes(ranking, { ...(tokenizer && { tokenizer }) })].map((row) => {
+        const older = chosen.get(row.node)?.row;
+        return older ? withEstimateOf(row, older) : row;
+      });
+      const rows = from === undefined ? verified : mergeVerified(rowsOf(from), verified);
+      printRun(await saveRun(run, ranking, context.signal, rows), run.files, options.json === true);
+    },
+  );
+}
+
+/**
+ * The first nodes of a ranked list, and those of `ids` wherever they stand in it. All of the list is read, so that an
+ * error in it is found now.
+ */
+async function choose(file: string, topK = DEFAULT_TOP_K, ids: readonly string[]): Promise<Chosen> {
+  const chosen = new Map<string, ReadRankedNode | undefined>(ids.map((id) => [id, undefined]));
+  let place = 0;
+  for await (const entry of readRankedCsv(file)) {
+    const { node } = entry.row;
+    const earlier = chosen.get(node);
+    if (earlier) {
+      throw new InputError(
+        `${file}:${entry.line}: column "node": expected each node once, got ${node}, as in line ${earlier.line}`,
+      );
+    }
+    if (place++ < topK || chosen.has(node)) chosen.set(node, entry);
+  }
+  return chosen;
+}
+
+/** @throws InputError for a node that the model or the pairs do not have, with its line where it came from a list */
+function checkNodes({ opened, pairs }: PreparedRun, chosen: Chosen, file: string | undefined): void {
+  for (const [id, entry] of chosen) {
+    try {
+      const node = parseNodeId(id);
+      indexOfNode(spaceOfNodes(opened.checkpoint.config, pairs, [node]), node);
+    } catch (error) {
+      if (!(error instanceof InputError) || !entry) throw error;
+      throw new InputError(`${file}:${entry.line}: column "node": ${error.message}`);
+    }
+  }
+}
+
+/** A list may be verified with a metric that has no gradient; but then its rows should not be compared. */
+async function warnOfMixture(
+  file: string,
+  { model, metric, direction }: VerifyCommandOptions,
+): Promise<void> {
+  const difference = await differenceFromSummary(file, { model, metric, direction });
+  if (difference === undefined) return;
+  printNote(
+    `warning: ${file} was computed with ${difference}: its contributions and the new ones do not compare`,
+  );
+}
+
+async function* rowsOf(file: string): AsyncGenerator<RankedNode> {
+  for await (const { row } of readRankedCsv(file)) yield row;
+}

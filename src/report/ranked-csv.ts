@@ -1,0 +1,100 @@
+/**
+ * @file The ranked list as CSV: one row per node, best first, an empty cell for what was not computed. Rows are written
+ * as a stream, because a list may have millions of them.
+ */
+
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { format } from "fast-csv";
+import type { RankedNode } from "../nodes/ranking.js";
+import { writeAtomically } from "./atomic-file.js";
+import { float32Text } from "./float32-text.js";
+
+/** The columns in their order, by the field that each one holds. */
+export const RANKED_COLUMNS = {
+  rank: "rank",
+  node: "node",
+  site: "site",
+  layer: "layer",
+  index: "index",
+  position: "position",
+  token: "token",
+  contribution: "contribution",
+  estimateContribution: "estimate_contribution",
+  estimateMean: "estimate_mean",
+  estimateSe: "estimate_se",
+  effectContribution: "effect_contribution",
+  effectMean: "effect_mean",
+  effectSe: "effect_se",
+  recovered: "recovered",
+  verified: "verified",
+  pairs: "pairs",
+} as const satisfies Record<keyof RankedNode, string>;
+
+export const RANKED_HEADER: readonly string[] = Object.values(RANKED_COLUMNS);
+
+/** Bytes per write: a system call for every row would cost more than making the row. */
+const WRITE_BYTES = 2 ** 16;
+
+function cellsOf(row: RankedNode): string[] {
+  const text = (value: string | number | undefined) => (value === undefined ? "" : String(value));
+  const float = (value: number | undefined) => (value === undefined ? "" : float32Text(value));
+  const cells: Record<keyof RankedNode, string> = {
+    rank: text(row.rank),
+    node: row.node,
+    site: row.site,
+    layer: text(row.layer),
+    index: text(row.index),
+    position: text(row.position),
+    token: text(row.token),
+    contribution: float(row.contribution),
+    estimateContribution: float(row.estimateContribution),
+    estimateMean: float(row.estimateMean),
+    estimateSe: float(row.estimateSe),
+    effectContribution: float(row.effectContribution),
+    effectMean: float(row.effectMean),
+    effectSe: float(row.effectSe),
+    recovered: float(row.recovered),
+    verified: String(row.verified),
+    pairs: text(row.pairs),
+  };
+  return Object.values(cells);
+}
+
+/**
+ * Writes a ranked list. The file appears under its name when it is complete; until then an older one stays.
+ *
+ * @param rows best first; read one at a time, as fast as the disk takes them
+ * @param signal aborting it ends the writing and leaves no file of its own behind
+ * @throws RunError if the disk refuses
+ */
+export async function writeRankedCsv(
+  path: string,
+  rows: Iterable<RankedNode> | AsyncIterable<RankedNode>,
+  { signal }: { readonly signal?: AbortSignal } = {},
+): Promise<void> {
+  await writeAtomically(path, async (handle) => {
+    const text = format<RankedNode, string[]>({
+      headers: [...RANKED_HEADER],
+      alwaysWriteHeaders: true,
+      includeEndRowDelimiter: true,
+      transform: cellsOf,
+    });
+    const write = async (lines: AsyncIterable<Buffer>) => {
+      let pending: Buffer[] = [];
+      let bytes = 0;
+      const flush = async () => {
+        await handle.writeFile(Buffer.concat(pending));
+        pending = [];
+        bytes = 0;
+      };
+      for await (const line of lines) {
+        pending.push(line);
+        bytes += line.length;
+        if (bytes >= WRITE_BYTES) await flush();
+      }
+      await flush();
+    };
+    await pipeline(Readable.from(rows), text, write, { ...(signal && { signal }) });
+  });
+}

@@ -1,0 +1,81 @@
+/** @file The top of a ranked list as a table for a terminal. */
+
+import type { RankedNode } from "../nodes/ranking.js";
+import { type Alignment, plainTable } from "./plain-table.js";
+import { visibleText } from "./visible-text.js";
+
+/** Digits of the largest number of the table that are shown; the others are lined up with it. */
+const SIGNIFICANT_DIGITS = 4;
+
+/** Beyond so many decimals, powers of ten are easier to read. */
+const MAX_DECIMALS = 8;
+
+interface Column {
+  readonly heading: string;
+  readonly align: Alignment;
+  /** Undefined where there is nothing to show: a column without any value is left out. */
+  readonly cell: (row: RankedNode, number: NumberFormat) => string | undefined;
+}
+
+interface NumberFormat {
+  /** "+1.234", "-0.012" */
+  signed(value: number | undefined): string | undefined;
+  /** "1.234" */
+  plain(value: number | undefined): string | undefined;
+}
+
+const COLUMNS: readonly Column[] = [
+  { heading: "rank", align: "right", cell: (row) => String(row.rank) },
+  { heading: "node", align: "left", cell: (row) => row.node },
+  {
+    heading: "token",
+    align: "left",
+    cell: ({ token }) => (token === undefined ? undefined : visibleText(token)),
+  },
+  { heading: "contribution", align: "right", cell: (row, number) => number.plain(row.contribution) },
+  { heading: "effect", align: "right", cell: (row, number) => number.signed(row.effectMean) },
+  { heading: "± se", align: "right", cell: (row, number) => number.plain(row.effectSe) },
+  { heading: "estimate", align: "right", cell: (row, number) => number.signed(row.estimateMean) },
+  { heading: "± se", align: "right", cell: (row, number) => number.plain(row.estimateSe) },
+  {
+    heading: "recovered",
+    align: "right",
+    cell: ({ recovered }) => (recovered === undefined ? undefined : `${withSign(recovered * 100, 1)} %`),
+  },
+];
+
+/**
+ * A table of ranked nodes: exact effect beside estimate, signed means and their standard errors over pairs, in the
+ * metric's unit and all with the same number of decimals.
+ */
+export function rankedTable(rows: readonly RankedNode[]): string {
+  const number = numberFormat(rows);
+  const columns = COLUMNS.map((column) => ({
+    ...column,
+    cells: rows.map((row) => column.cell(row, number)),
+  })).filter(({ cells }) => cells.some((cell) => cell !== undefined));
+  return plainTable(
+    columns,
+    rows.map((_, r) => columns.map(({ cells }) => cells[r] ?? "")),
+  );
+}
+
+function numberFormat(rows: readonly RankedNode[]): NumberFormat {
+  const shown = rows.flatMap((row) => [row.contribution, row.effectMean ?? 0, row.estimateMean ?? 0]);
+  const largest = Math.max(0, ...shown.filter(Number.isFinite).map(Math.abs));
+  const magnitude = largest === 0 ? 0 : Math.floor(Math.log10(largest));
+  const decimals = Math.max(0, SIGNIFICANT_DIGITS - 1 - magnitude);
+  return {
+    signed: (value) => (value === undefined ? undefined : withSign(value, decimals)),
+    plain: (value) => (value === undefined ? undefined : fixed(value, decimals)),
+  };
+}
+
+function fixed(value: number, decimals: number): string {
+  return decimals > MAX_DECIMALS ? value.toExponential(SIGNIFICANT_DIGITS - 1) : value.toFixed(decimals);
+}
+
+/** With its sign; a value that rounds to zero keeps it, because the sign is part of the result. */
+export function withSign(value: number, decimals: number): string {
+  return `${value > 0 ? "+" : ""}${fixed(value, decimals)}`;
+}

@@ -1,0 +1,49 @@
+/** @file What an older ranked list was computed from, as the summary beside it says. */
+
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import type { RunSummary } from "./summary.js";
+
+/** What must be the same for contributions of two lists to be comparable. */
+const basisSchema = z.object({
+  model: z.object({ name: z.string() }),
+  metric: z.object({ name: z.string() }),
+  direction: z.string(),
+});
+
+/**
+ * In what a ranked list differs from a run that is to be merged into it, for people; undefined where it does not, or
+ * where no summary.json lies beside it.
+ */
+export async function differenceFromSummary(
+  rankedCsv: string,
+  run: { readonly model: string; readonly metric: string; readonly direction: RunSummary["direction"] },
+): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await readFile(join(dirname(rankedCsv), "summary.json"), "utf8");
+  } catch {
+    return undefined;
+  }
+  const parsed = basisSchema.safeParse(parseJson(text));
+  if (!parsed.success) return undefined;
+  const { model, metric, direction } = parsed.data;
+  const differences = (
+    [
+      ["model", model.name, run.model],
+      ["metric", metric.name, run.metric],
+      ["direction", direction, run.direction],
+    ] as const
+  ).filter(([, old, now]) => old !== now);
+  if (differences.length === 0) return undefined;
+  return differences.map(([what, old, now]) => `${what} ${old} (now ${now})`).join(", ");
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * @file What a run did, beside its ranked list: enough to see what was computed, from what, at which cost, and to do it
+ * again.
+ */
+
+import type { Engine } from "../engine/start-engine.js";
+import type { Direction } from "../prompts/direction.js";
+import { writeAtomically } from "./atomic-file.js";
+
+/** What each stage took; a stage that did not run took 0. */
+export interface PerStage {
+  readonly estimate: number;
+  readonly verify: number;
+}
+
+export interface RunSummary {
+  /** Version of atpkit. */
+  readonly atpkit: string;
+  readonly command: string;
+  /** When the run began, ISO 8601. */
+  readonly date: string;
+  /** The command's options, defaults included. */
+  readonly options: object;
+  readonly model: { readonly name: string; readonly family: string; readonly layers: number };
+  readonly pairs: {
+    readonly files: readonly string[];
+    /** Pairs in the files. */
+    readonly available: number;
+    /** Pairs of the run, after sampling. */
+    readonly used: number;
+  };
+  /** Mean metric of the base and of the source runs. */
+  readonly metric: { readonly name: string; readonly base: number; readonly source: number };
+  readonly direction: Direction;
+  readonly nodes: { readonly ranked: number; readonly verified: number };
+  readonly engine: Engine;
+  /** Forward passes of one prompt. */
+  readonly forwardEquivalents: PerStage;
+  readonly seconds: PerStage & { readonly load: number };
+}
+
+/**
+ * Writes a summary as JSON, complete or not at all.
+ * @throws RunError if the disk refuses
+ */
+export async function writeSummary(path: string, summary: RunSummary): Promise<void> {
+  await writeAtomically(path, (handle) => handle.writeFile(`${JSON.stringify(summary, undefined, 2)}\n`));
+}

@@ -1,0 +1,66 @@
+/** Ctrl-C and SIGTERM in the middle of things. */
+
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { goldenFiles, listTree, startCase } from "../support/hub-case.js";
+import { RUN, resultOf, startCli, temporaryFolder } from "./run-cli.js";
+
+/** Waits for something that a child process does. */
+async function until(happened: () => boolean): Promise<void> {
+  while (!happened()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+describe("SIGINT while the best nodes are verified", () => {
+  it("leaves all estimates in a complete file, says so, and exits with 130", async () => {
+    const out = join(await temporaryFolder(), "out");
+    // Far more exact runs than the test has time for: 360 nodes on 64 pairs.
+    const child = startCli(["localize", ...RUN, "--nodes", "z", "--top-k", "360", "--out", out]);
+    const result = resultOf(child);
+    await until(() => existsSync(join(out, "summary.json")));
+    child.kill("SIGINT");
+    const { code, stdout, stderr } = await result;
+    expect(code).toBe(130);
+    expect(stdout).toBe("");
+    expect(stderr.trimEnd().split("\n").at(-1)).toBe(
+      `atp: interrupted by SIGINT; the estimates are in ${join(out, "ranked.csv")}, none of them verified`,
+    );
+    expect((await readdir(out)).sort()).toEqual(["ranked.csv", "summary.json"]);
+    const rows = (await readFile(join(out, "ranked.csv"), "utf8")).trimEnd().split("\n").slice(1);
+    expect(rows.length).toBe(6 * 4 * 15); // layers, heads, positions
+    expect(rows.filter((row) => row.endsWith(",false,64")).length).toBe(rows.length);
+    const summary: unknown = JSON.parse(await readFile(join(out, "summary.json"), "utf8"));
+    expect(summary).toMatchObject({
+      command: "localize",
+      nodes: { ranked: rows.length, verified: 0 },
+      forwardEquivalents: { estimate: 192, verify: 0 },
+    });
+  });
+});
+
+describe("SIGTERM while a model is downloaded", () => {
+  it("exits with 143, says that the download will go on, and the next run goes on", async () => {
+    const id = "owner/tiny";
+    const { hub, home } = await startCase([{ id, files: await goldenFiles("gpt2") }]);
+    hub.faults.set("model.safetensors", [{ kind: "stall", afterBytes: 100_000 }]);
+    const env = { HF_HOME: home, HF_ENDPOINT: hub.endpoint };
+    const child = startCli(["info", id], { env });
+    const result = resultOf(child);
+    await hub.stalled;
+    child.kill("SIGTERM");
+    const { code, stdout, stderr } = await result;
+    expect(code).toBe(143);
+    expect(stdout).toBe("");
+    expect(stderr.trimEnd().split("\n").at(-1)).toBe(
+      `atp: interrupted by SIGTERM (resolveCheckpoint: ${id}: stopped before it was complete; run again to continue); nothing was saved`,
+    );
+
+    const again = await resultOf(startCli(["info", id, "--json"], { env }));
+    expect(again.code).toBe(0);
+    expect(JSON.parse(again.stdout)).toMatchObject({ model: id, family: "gpt2" });
+    // 177,040 bytes; not a terminal, so a line and no bar.
+    expect(again.stderr).toMatch(/^atp: download model\.safetensors: 0\.2 of 0\.2 MB, \d+\.\d s$/m);
+    expect((await listTree(home)).filter((path) => path.endsWith(".tmp"))).toEqual([]);
+  });
+});

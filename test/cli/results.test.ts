@@ -1,0 +1,359 @@
+/** Results of whole runs, in files and on the terminal. */
+
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseFile } from "fast-csv";
+import { beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { loadModel } from "../../src/checkpoint/load-model.js";
+import { localize } from "../../src/localize.js";
+import { rankedNodes } from "../../src/nodes/ranking.js";
+import { metricByName } from "../../src/prompts/metrics/index.js";
+import { readPairs } from "../../src/prompts/read-pairs.js";
+import { samplePairs } from "../../src/prompts/sample-pairs.js";
+import { startTestEngine, testBackend } from "../support/engine.js";
+import { largestError, relativeError } from "../support/errors.js";
+import { siteOfKind } from "../support/golden-nodes.js";
+import { type GoldenTable, goldenFolder, readGolden } from "../support/goldens.js";
+import { ESTIMATE_TOLERANCE, EXACT_TOLERANCE } from "../support/tolerances.js";
+import { DEMO, IOI, RUN, runCli, temporaryFolder } from "./run-cli.js";
+
+let out: string;
+beforeAll(async () => {
+  out = await temporaryFolder();
+});
+
+type Row = Readonly<Record<string, string>>;
+
+/** Rows of a CSV, by column. */
+async function rowsOf(file: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  for await (const row of parseFile(file, { headers: true })) rows.push(row);
+  return rows;
+}
+
+const summaryFile = z.object({
+  atpkit: z.string(),
+  command: z.string(),
+  date: z.iso.datetime(),
+  options: z.looseObject({ topK: z.number(), batchSize: z.number(), nodes: z.string() }),
+  model: z.object({ name: z.string(), family: z.string(), layers: z.number() }),
+  pairs: z.object({ files: z.array(z.string()), available: z.number(), used: z.number() }),
+  metric: z.object({ name: z.string(), base: z.number(), source: z.number() }),
+  direction: z.string(),
+  nodes: z.object({ ranked: z.number(), verified: z.number() }),
+  engine: z.object({ backend: z.string(), device: z.string(), reason: z.string() }),
+  forwardEquivalents: z.object({ estimate: z.number(), verify: z.number() }),
+  seconds: z.object({ load: z.number(), estimate: z.number(), verify: z.number() }),
+});
+
+const jsonOutput = summaryFile.extend({
+  files: z.object({ ranked: z.string(), summary: z.string() }),
+  nodes: z.array(z.looseObject({ rank: z.number(), node: z.string(), verified: z.boolean() })),
+});
+
+describe("a golden, all of its nodes verified", () => {
+  const golden = readGolden("qwen2");
+  let rows: Row[];
+
+  beforeAll(async () => {
+    const { answer, wrong } = golden.metric;
+    const pair = {
+      clean: golden.clean,
+      corrupted: golden.corrupted,
+      answers: [answer],
+      wrong: [wrong],
+    };
+    const pairs = join(out, "golden.jsonl");
+    await writeFile(pairs, `${JSON.stringify(pair)}\n`);
+    const folder = join(out, "golden");
+    const args = ["--model", goldenFolder("qwen2"), "--pairs", pairs, "--engine", testBackend()];
+    const { code, stderr } = await runCli([
+      "localize",
+      ...args,
+      "--nodes",
+      "q,k,v,z,mlpOut,residMid",
+      "--top-k",
+      "100000",
+      "--out",
+      folder,
+    ]);
+    expect(stderr).not.toContain("error");
+    expect(code).toBe(0);
+    rows = await rowsOf(join(folder, "ranked.csv"));
+  });
+
+  /** The reference numbers of the rows, in their order. */
+  function reference(table: GoldenTable): number[] {
+    const values = new Map<string, number>();
+    for (const [key, flat] of Object.entries(table)) {
+      const [kind, layer] = key.split(".");
+      const shape = golden.shapes[key];
+      flat.forEach((value, at) => {
+        const index = shape.length === 2 ? `[${Math.floor(at / shape[1])}]` : "";
+        values.set(
+          `L${layer}.${siteOfKind(kind)}${index}@${at % (shape[1] ?? Number.POSITIVE_INFINITY)}`,
+          value,
+        );
+      });
+    }
+    return rows.map(({ node }) => values.get(node) ?? Number.NaN);
+  }
+
+  it("has every selected node, best first", () => {
+    const T = golden.clean.length;
+    const [H, K] = [golden.shapes["q.0"][0], golden.shapes["k.0"][0]];
+    const layers = Object.keys(golden.shapes).filter((key) => key.startsWith("q.")).length;
+    expect(rows.length).toBe(layers * T * (2 * H + 2 * K + 2));
+    expect(new Set(rows.map(({ node }) => node)).size).toBe(rows.length);
+    expect(rows.map(({ rank }) => rank)).toEqual(rows.map((_, place) => String(place + 1)));
+    const contributions = rows.map(({ contribution }) => Number(contribution));
+    expect(contributions).toEqual([...contributions].sort((a, b) => b - a));
+  });
+
+  it("has the estimates of the float64 reference", () => {
+    const estimates = rows.map(({ estimate_mean }) => Number(estimate_mean));
+    expect(relativeError(estimates, reference(golden.atp))).toBeLessThan(ESTIMATE_TOLERANCE);
+  });
+
+  it("has the exact effects of the float64 reference", () => {
+    const effects = rows.map(({ effect_mean }) => Number(effect_mean));
+    const span = Math.abs(golden.corruptedMetric - golden.cleanMetric);
+    expect(largestError(effects, reference(golden.exact))).toBeLessThan(EXACT_TOLERANCE * span);
+    const recovered = rows.map((row) => Number(row.recovered));
+    const gap = golden.corruptedMetric - golden.cleanMetric;
+    const expected = reference(golden.exact).map((effect) => effect / gap);
+    expect(largestError(recovered, expected)).toBeLessThan(2 * EXACT_TOLERANCE);
+  });
+
+  it("leaves cells empty that one pair cannot fill, and shows ids where there is no tokenizer", () => {
+    for (const row of rows) {
+      expect(row).toMatchObject({ estimate_se: "", effect_se: "", verified: "true", pairs: "1" });
+      const position = Number(row.position);
+      const same = golden.clean[position] === golden.corrupted[position];
+      expect(row.token).toBe(same ? String(golden.clean[position]) : "");
+    }
+  });
+});
+
+describe("localize on the demo model", () => {
+  const args = [
+    "--positions",
+    "roles",
+    "--max-pairs",
+    "6",
+    "--seed",
+    "3",
+    "--top-k",
+    "4",
+    "--nodes",
+    "z,mlpOut",
+  ];
+
+  it("writes what the library computes, to the last bit", async () => {
+    const folder = join(out, "demo");
+    const { code, stdout, stderr } = await runCli(["localize", ...RUN, ...args, "--out", folder]);
+    expect(code).toBe(0);
+    expect((await readdir(folder)).sort()).toEqual(["ranked.csv", "summary.json"]);
+
+    await startTestEngine();
+    const model = await loadModel(DEMO);
+    const all = await readPairs(IOI, model, metricByName("logit-diff").needs);
+    const ranking = await localize(model, samplePairs(all, 6, 3), {
+      nodes: ["z", "mlpOut"],
+      positions: "roles",
+      topK: 4,
+    });
+    const expected = [...rankedNodes(ranking, { tokenizer: model.tokenizer })];
+    const float = (cell: string) => (cell === "" ? undefined : Number(cell));
+    // CSV has no −0.
+    const bits = (value: number | undefined) => (value === undefined ? undefined : Math.fround(value) + 0);
+    const rows = await rowsOf(join(folder, "ranked.csv"));
+    expect(
+      rows.map((row) => ({
+        node: row.node,
+        token: row.token,
+        contribution: Math.fround(Number(row.contribution)),
+        estimateMean: bits(float(row.estimate_mean)),
+        estimateSe: bits(float(row.estimate_se)),
+        effectMean: bits(float(row.effect_mean)),
+        effectSe: bits(float(row.effect_se)),
+        recovered: bits(float(row.recovered)),
+        verified: row.verified,
+      })),
+    ).toEqual(
+      expected.map((row) => ({
+        node: row.node,
+        token: row.token ?? "",
+        contribution: bits(row.contribution),
+        estimateMean: bits(row.estimateMean),
+        estimateSe: bits(row.estimateSe),
+        effectMean: bits(row.effectMean),
+        effectSe: bits(row.effectSe),
+        recovered: bits(row.recovered),
+        verified: String(row.verified),
+      })),
+    );
+    expect(rows.filter(({ verified }) => verified === "true").length).toBe(4);
+
+    const summary = summaryFile.parse(JSON.parse(await readFile(join(folder, "summary.json"), "utf8")));
+    const mean = (values: Float64Array) => values.reduce((sum, value) => sum + value, 0) / 6;
+    expect(summary).toMatchObject({
+      command: "localize",
+      options: { topK: 4, batchSize: 16, nodes: "z,mlpOut" },
+      model: { name: DEMO, family: "gpt_neox", layers: 6 },
+      pairs: { files: [IOI], available: 64, used: 6 },
+      metric: { name: "logit-diff", base: mean(ranking.baseMetric), source: mean(ranking.sourceMetric) },
+      direction: "noising",
+      nodes: { ranked: rows.length, verified: 4 },
+      engine: { backend: testBackend() },
+      forwardEquivalents: ranking.forwardEquivalents,
+    });
+    model.dispose();
+
+    // The table: one line per row of the top 20, effect beside estimate, in the order of the file.
+    const lines = stdout.split("\n");
+    const head = lines.findIndex((line) => line.startsWith("rank"));
+    expect(lines[head]).toMatch(/^rank +node +token +contribution +effect +± se +estimate +± se +recovered$/);
+    const shown = lines.slice(head + 1, head + 21);
+    expect(shown.map((line) => line.split(/ +/)[2])).toEqual(rows.slice(0, 20).map(({ node }) => node));
+    expect(lines.slice(0, head).join("\n")).toContain(`pairs      6 (a sample of 64) from ${IOI}`);
+    expect(lines.slice(head + 21).join("\n")).toContain(join(folder, "ranked.csv"));
+    expect(lines.slice(head + 21).join("\n")).toMatch(/estimate 18\.0 forward equivalents in \d+\.\d\d s/);
+
+    // Not a terminal: plain lines, no cursor movement.
+    expect(stderr).toMatch(/^atp: estimate: 6 of 6 pairs, \d+\.\d s$/m);
+    expect(stderr).toMatch(/^atp: verify: 24 of 24 patched runs, \d+\.\d s$/m);
+    for (const control of ["\u001b", "\r"]) expect(stderr + stdout).not.toContain(control);
+  });
+
+  it("prints one JSON document with --json, and nothing else on stdout", async () => {
+    const folder = join(out, "json");
+    const { code, stdout } = await runCli([
+      "localize",
+      ...RUN,
+      ...args,
+      "--out",
+      folder,
+      "--json",
+      "--verbose",
+    ]);
+    expect(code).toBe(0);
+    const result = jsonOutput.parse(JSON.parse(stdout));
+    const rows = await rowsOf(join(folder, "ranked.csv"));
+    expect(result.files).toEqual({
+      ranked: join(folder, "ranked.csv"),
+      summary: join(folder, "summary.json"),
+    });
+    expect(result.nodes.map(({ node }) => node)).toEqual(
+      rows.filter(({ rank, verified }) => Number(rank) <= 20 || verified === "true").map(({ node }) => node),
+    );
+    expect(result.nodes.filter(({ verified }) => verified).length).toBe(4);
+  });
+});
+
+describe("verify", () => {
+  it("merges new values into an estimated list and ranks it anew", async () => {
+    const folder = join(out, "estimated");
+    const run = [...RUN, "--max-pairs", "4"];
+    const first = await runCli(["estimate", ...run, "--nodes", "mlpOut", "--out", folder]);
+    expect(first.code).toBe(0);
+    const estimated = await rowsOf(join(folder, "ranked.csv"));
+    expect(estimated.every(({ verified }) => verified === "false")).toBe(true);
+
+    // Into the same folder: the list is read while its successor is written.
+    const last = estimated[estimated.length - 1].node;
+    const second = await runCli([
+      "verify",
+      ...run,
+      "--from",
+      join(folder, "ranked.csv"),
+      "--top-k",
+      "3",
+      "--node",
+      "L0.z[3]@end",
+      last,
+      "--out",
+      folder,
+    ]);
+    expect(second.stderr).not.toMatch(/error|warning/);
+    expect(second.code).toBe(0);
+    const merged = await rowsOf(join(folder, "ranked.csv"));
+
+    const chosen = ["L0.z[3]@end", last, ...estimated.slice(0, 3).map(({ node }) => node)];
+    const verified = merged.filter((row) => row.verified === "true");
+    expect(verified.map(({ node }) => node).sort()).toEqual(chosen.sort());
+    expect(merged.length).toBe(estimated.length + 1);
+    expect(merged.map(({ rank }) => Number(rank))).toEqual(merged.map((_, place) => place + 1));
+    const contributions = merged.map(({ contribution }) => Number(contribution));
+    expect(contributions).toEqual([...contributions].sort((a, b) => b - a));
+
+    const before = new Map(estimated.map((row) => [row.node, row]));
+    for (const row of merged) {
+      const { estimate_contribution = "", estimate_mean = "", estimate_se = "" } = before.get(row.node) ?? {};
+      expect(row).toMatchObject({ estimate_contribution, estimate_mean, estimate_se });
+      if (row.verified === "true") expect(row.contribution).toBe(row.effect_contribution);
+      else expect(row).toEqual({ ...before.get(row.node), rank: row.rank });
+    }
+  });
+
+  it("warns when a list was made with another metric, and reports chosen nodes alone without a list", async () => {
+    const folder = join(out, "other-metric");
+    const run = [...RUN, "--max-pairs", "2"];
+    const ids = ["L0.z[3]@end", "L5.mlpOut@*"];
+    const first = await runCli(["verify", ...run, "--node", ...ids, "--metric", "accuracy", "--out", folder]);
+    expect(first.code).toBe(0);
+    const rows = await rowsOf(join(folder, "ranked.csv"));
+    expect(rows.map(({ node }) => node)).toEqual(ids);
+    expect(rows[0]).toMatchObject({
+      estimate_mean: "",
+      effect_mean: "-1",
+      position: "end",
+      verified: "true",
+    });
+    expect(first.stdout).not.toContain("estimate");
+
+    const list = join(folder, "ranked.csv");
+    const second = await runCli(["verify", ...run, "--from", list, "--metric", "prob", "--out", folder]);
+    expect(second.stderr).toContain(
+      `atp: warning: ${list} was computed with metric accuracy (now prob): its contributions and the new ones do not compare`,
+    );
+    expect(second.code).toBe(0);
+  });
+});
+
+describe("info", () => {
+  it("counts parameters and nodes from the headers", async () => {
+    const { code, stdout } = await runCli(["info", goldenFolder("gpt2"), "--json"]);
+    expect(code).toBe(0);
+    // V 97, D 32, 64 positions, 3 layers, F 128; tied. Per layer: q, k, v, o; MLP; two layer norms.
+    const perLayer = 4 * (32 * 32 + 32) + (32 * 128 + 128) + (128 * 32 + 32) + 4 * 32;
+    expect(JSON.parse(stdout)).toMatchObject({
+      family: "gpt2",
+      layers: 3,
+      width: 32,
+      heads: 4,
+      kvHeads: 4,
+      headWidth: 8,
+      mlpWidth: 128,
+      vocabulary: 97,
+      tiedEmbedding: true,
+      parameters: (97 + 64) * 32 + 3 * perLayer + 2 * 32,
+      dtypes: ["F32"],
+      maxPromptTokens: 64,
+      tokenizer: null,
+      // q, k, v, z of 4 heads, 128 neurons, and residPre, attnOut, residMid, mlpOut, residPost, in 3 layers
+      nodesPerPosition: 3 * (4 * 4 + 128 + 5),
+    });
+  });
+
+  it("is readable", async () => {
+    const { code, stdout } = await runCli(["info", goldenFolder("qwen2")]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^heads +4 of width 8 on 2 kv-heads$/m);
+    expect(stdout).toMatch(/^vocabulary +97, tied$/m);
+    expect(stdout).toMatch(/^parameters +24,256 \(BF16, 48,512 bytes\)$/m);
+    expect(stdout).toMatch(/^k +kvHead +2 +6$/m);
+    expect(stdout).toMatch(/^tokenizer +none: prompts and answers are token ids$/m);
+  });
+});

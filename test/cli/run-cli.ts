@@ -1,0 +1,92 @@
+/** @file The real command line: in a process of its own, or, where that tells nothing more, in this one. */
+
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, vi } from "vitest";
+import { outcomeOf } from "../../src/cli/outcome.js";
+import { makeProgram } from "../../src/cli/program.js";
+import { projectRoot } from "../support/child-process.js";
+import { testBackend } from "../support/engine.js";
+
+export const DEMO = join(projectRoot, "models/demo");
+export const IOI = join(DEMO, "pairs/ioi.jsonl");
+
+/** The demo model on its pairs, on the engine of the tests. */
+export const RUN = ["--model", DEMO, "--pairs", IOI, "--engine", testBackend()];
+
+const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+
+export interface CliResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CliOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Starts `atp` with these arguments. */
+export function startCli(args: readonly string[], { cwd = projectRoot, env = {} }: CliOptions = {}) {
+  // Vitest's own settings for its workers do not concern the child.
+  const { NODE_OPTIONS: _, ...inherited } = process.env;
+  return spawn(process.execPath, ["--import", TSX, join(projectRoot, "src/cli.ts"), ...args], {
+    cwd,
+    env: { ...inherited, ...env },
+  });
+}
+
+/** Resolves when the process has ended. */
+export async function resultOf(child: ChildProcessWithoutNullStreams): Promise<CliResult> {
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject).on("close", resolve);
+  });
+  return { code, stdout, stderr };
+}
+
+/** Runs `atp` with these arguments to its end. */
+export function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  return resultOf(startCli(args, options));
+}
+
+/** Parses and runs in this process what ends before an engine is started: faster, and the same but for streams and signals. */
+export async function runHere(args: readonly string[]): Promise<CliResult> {
+  const written = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    vi.spyOn(process[name], "write").mockImplementation((chunk) => {
+      written[name] += chunk;
+      return true;
+    });
+  }
+  const context = { signal: new AbortController().signal, verbose: false };
+  try {
+    await makeProgram(context).parseAsync(args, { from: "user" });
+    return { code: 0, ...written };
+  } catch (error) {
+    const { exitCode, notes } = outcomeOf(error, context);
+    const stderr = written.stderr + notes.map((note) => `atp: ${note}\n`).join("");
+    return { code: exitCode, stdout: written.stdout, stderr };
+  } finally {
+    vi.restoreAllMocks();
+  }
+}
+
+/** A folder that is removed after the tests of the file. */
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "atpkit-cli-"));
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
