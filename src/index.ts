@@ -2,8 +2,15 @@
 
 export type { EstimateOptions, Estimates } from "./atp/batches.js";
 export { estimateAtp } from "./atp/estimate.js";
-export { type LoadModelOptions, loadModel } from "./checkpoint/load-model.js";
-export { type Engine, startEngine } from "./engine/start-engine.js";
+export { estimateBy, type MethodOptions } from "./atpstar/estimate.js";
+export { METHODS, type Method } from "./atpstar/methods.js";
+export {
+  type LoadModelOptions,
+  loadModel,
+  type OpenedModel,
+  openModel,
+} from "./checkpoint/load-model.js";
+export { type Engine, type EngineOptions, startEngine } from "./engine/start-engine.js";
 export { InputError, RunError } from "./errors.js";
 export { type ExactEffects, type ExactOptions, exactEffects } from "./exact/patch-sets.js";
 export {
@@ -30,10 +37,12 @@ export {
 export { type PositionMode, positionLabels } from "./nodes/positions.js";
 export { type RankedNode, type Ranking, rankedNodes } from "./nodes/ranking.js";
 export {
+  cancellationRatio,
   contribution,
   meanEffect,
   mergeScores,
   type ScoreTable,
+  saturationGap,
   standardError,
 } from "./nodes/score-table.js";
 export type { Direction } from "./prompts/direction.js";
@@ -42,4 +51,6 @@ export type { Metric } from "./prompts/metrics/metric.js";
 export { makePair, type Pair } from "./prompts/pair.js";
 export { readPairs } from "./prompts/read-pairs.js";
 export { samplePairs } from "./prompts/sample-pairs.js";
+export { writeRankedCsv } from "./report/ranked-csv.js";
+export { readRankedCsv } from "./report/read-ranked-csv.js";
 export type { Progress, RunControl } from "./run-control.js";

@@ -2,7 +2,8 @@
  * @file The pipeline: estimate every node, rank, verify the best by exact patching, rank again.
  */
 
-import { estimateAtp } from "./atp/estimate.js";
+import { estimateBy } from "./atpstar/estimate.js";
+import type { Method } from "./atpstar/methods.js";
 import { InputError } from "./errors.js";
 import { exactEffects } from "./exact/patch-sets.js";
 import type { ModelConfig } from "./model/config.js";
@@ -18,6 +19,7 @@ import { metricByName } from "./prompts/metrics/index.js";
 import type { Pair } from "./prompts/pair.js";
 import type { RunControl } from "./run-control.js";
 
+export const DEFAULT_METHOD: Method = "atp*";
 export const DEFAULT_METRIC = "logit-diff";
 /** Every head and every MLP, without the neurons, of which there are many more. */
 export const DEFAULT_SITES = "q,k,v,z,mlpOut";
@@ -35,6 +37,8 @@ export interface RunOptions extends RunControl {
 }
 
 export interface EstimateSelection {
+  /** `atp*` (default), `atp`, `atp+qkfix` or `atp+graddrop`. */
+  readonly method?: Method;
   /** Sites, as a list or as text ("z,mlpOut", "neuron", "all"); default `q,k,v,z,mlpOut`. */
   readonly nodes?: string | readonly Site[];
   /** One node per position ("each", default), per role ("roles"), or for all positions together ("all"). */
@@ -49,8 +53,9 @@ export interface LocalizeOptions extends RunOptions, EstimateSelection {
 }
 
 /**
- * Estimates the effect of every selected node by attribution patching, and ranks them.
- * @throws InputError for an unknown metric or site, a metric without gradient, or pairs that do not fit
+ * Estimates the effect of every selected node by a gradient method, and ranks them.
+ * @throws InputError for an unknown metric or site, a metric without gradient, GradDrop on a model of one layer, or pairs
+ *   that do not fit
  * @throws RunError if a run's metric is not finite
  */
 export async function estimate(
@@ -58,10 +63,10 @@ export async function estimate(
   pairs: readonly Pair[],
   options: RunOptions & EstimateSelection = {},
 ): Promise<Ranking> {
-  const { nodes = DEFAULT_SITES, positions = "each" } = options;
+  const { nodes = DEFAULT_SITES, positions = "each", method = DEFAULT_METHOD } = options;
   const sites = typeof nodes === "string" ? parseSites(nodes, model.config) : nodes;
   const space = makeNodeSpace(model.config, sites, positionLabels(positions, pairs));
-  const { scores, baseMetric, sourceMetric, forwardEquivalents } = await estimateAtp(model, pairs, {
+  const { scores, baseMetric, sourceMetric, forwardEquivalents } = await estimateBy(method, model, pairs, {
     ...resolve(options),
     space,
   });

@@ -7,6 +7,14 @@ export const METHODS = ["atp", "atp+qkfix", "atp+graddrop", "atp*"] as const;
 /** AtP, with the QK fix, with GradDrop, or with both. */
 export type Method = (typeof METHODS)[number];
 
+/** What each one does, in one line, for help texts. */
+export const METHOD_DESCRIPTIONS: Readonly<Record<Method, string>> = {
+  atp: "first-order attribution patching: misses where softmax saturates or paths cancel",
+  "atp+qkfix": "the attention softmax recomputed exactly for queries and keys",
+  "atp+graddrop": "mean over gradients with one layer dropped each, so that paths cannot cancel",
+  "atp*": "both",
+};
+
 export interface MethodParts {
   readonly qkFix: boolean;
   readonly gradDrop: boolean;

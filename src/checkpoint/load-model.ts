@@ -1,16 +1,59 @@
-/** @file From a folder or hub id to a model that is ready to run. */
+/** @file From a folder or hub id to a model that is ready to run, in one step or in two. */
 
-import type { Model } from "../model/model.js";
-import { openCheckpoint } from "./checkpoint.js";
+import type { ModelConfig } from "../model/config.js";
+import type { Model, Tokenizer } from "../model/model.js";
+import { type Checkpoint, openCheckpoint } from "./checkpoint.js";
 import { type ResolveCheckpointOptions, resolveCheckpoint } from "./hub.js";
-import { loadWeights } from "./provider.js";
+import { type LoadWeightsOptions, loadWeights } from "./provider.js";
 import { loadTokenizer } from "./tokenizer.js";
 
-export interface LoadModelOptions {
+export interface LoadModelOptions extends LoadWeightsOptions {
   /** Revision, progress and cancelling of a download; of no effect for a folder. */
   readonly hub?: ResolveCheckpointOptions;
-  /** Called with the number of layers that are in memory, after each one. */
-  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** A model whose config, headers and tokenizer are checked, and whose weights are still on disk. */
+export interface OpenedModel {
+  /** As the caller wrote it. */
+  readonly name: string;
+  readonly folder: string;
+  readonly config: ModelConfig;
+  readonly tokenizer?: Tokenizer;
+  readonly checkpoint: Checkpoint;
+  /** Reads the weights into the engine, which must have been started. */
+  load(options?: LoadWeightsOptions): Promise<Model>;
+  /** Closes the files. Loaded models do not need them. */
+  close(): Promise<void>;
+}
+
+/**
+ * Finds or downloads a checkpoint and checks all of it that can be checked without reading weights. Prompt pairs can be
+ * read against the result before anything takes long.
+ *
+ * @param folderOrHubId a folder with config.json and safetensors, or a model's name on the Hugging Face hub
+ * @throws InputError when the checkpoint is missing, broken or not supported; RunError when a download breaks off
+ */
+export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOptions): Promise<OpenedModel> {
+  const folder = await resolveCheckpoint(folderOrHubId, hub);
+  const checkpoint = await openCheckpoint(folder);
+  try {
+    const { config } = checkpoint;
+    const tokenizer = await loadTokenizer(folder, config.vocabulary);
+    const parts = { name: folderOrHubId, config, ...(tokenizer && { tokenizer }) };
+    return {
+      ...parts,
+      folder,
+      checkpoint,
+      async load(options = {}) {
+        const weights = await loadWeights(checkpoint, options);
+        return { ...parts, weights, dispose: () => weights.dispose() };
+      },
+      close: () => checkpoint.close(),
+    };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
 }
 
 /**
@@ -20,19 +63,10 @@ export interface LoadModelOptions {
  *   RunError when a download or a read breaks off
  */
 export async function loadModel(folderOrHubId: string, options: LoadModelOptions = {}): Promise<Model> {
-  const folder = await resolveCheckpoint(folderOrHubId, options.hub);
-  const checkpoint = await openCheckpoint(folder);
+  const opened = await openModel(folderOrHubId, options.hub);
   try {
-    const tokenizer = await loadTokenizer(folder, checkpoint.config.vocabulary);
-    const weights = await loadWeights(checkpoint, { onProgress: options.onProgress });
-    return {
-      name: folderOrHubId,
-      config: checkpoint.config,
-      weights,
-      ...(tokenizer && { tokenizer }),
-      dispose: () => weights.dispose(),
-    };
+    return await opened.load(options);
   } finally {
-    await checkpoint.close();
+    await opened.close();
   }
 }

@@ -1,6 +1,7 @@
 /** @file `atp estimate`: all selected nodes by attribution patching. */
 
 import { checkGradient } from "../atp/batches.js";
+import { checkMethod } from "../atpstar/estimate.js";
 import { estimate } from "../localize.js";
 import { makeNodeSpace, parseSites } from "../nodes/node-space.js";
 import { positionLabels } from "../nodes/positions.js";
@@ -19,6 +20,7 @@ export async function estimateCommand(options: EstimateCommandOptions, context: 
     async (run) => {
       const ranking = await estimate(run.model, run.pairs, {
         ...run.runOptions,
+        method: options.method,
         nodes: options.nodes,
         positions: options.positions,
       });
@@ -29,14 +31,15 @@ export async function estimateCommand(options: EstimateCommandOptions, context: 
 }
 
 /**
- * Checks that the metric can be estimated and that model and pairs have the selected nodes.
+ * Checks that the metric can be estimated by the method, and that model and pairs have the selected nodes.
  * @throws InputError
  */
 export function checkSelection(
   { metric, pairs, opened }: PreparedRun,
-  { direction, nodes, positions }: EstimateCommandOptions,
+  { direction, method, nodes, positions }: EstimateCommandOptions,
 ): void {
   checkGradient(metric, direction);
-  const { config } = opened.checkpoint;
+  checkMethod(method, opened.config.layers);
+  const { config } = opened;
   makeNodeSpace(config, parseSites(nodes, config), positionLabels(positions, pairs));
 }

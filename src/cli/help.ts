@@ -1,5 +1,6 @@
 /** @file The help texts below the options: what goes in, what comes out, and commands to try. */
 
+import { METHOD_DESCRIPTIONS, METHODS } from "../atpstar/methods.js";
 import { SITES, type Site } from "../model/sites.js";
 import { METRICS } from "../prompts/metrics/index.js";
 import { RANKED_HEADER } from "../report/ranked-csv.js";
@@ -53,6 +54,11 @@ Metrics
 ${list(METRICS.map(({ name, description }) => [name, description] as const))}
 `;
 
+const METHOD_LIST = `
+Methods
+${list(METHODS.map((method) => [method, METHOD_DESCRIPTIONS[method]] as const))}
+`;
+
 const NODES = `
 Nodes: L{layer}.{site}[{index}]@{position}, everything counts from 0
   L3.z[5]@12   head 5 of layer 3 at position 12
@@ -71,6 +77,9 @@ ${columns(RANKED_HEADER, 6).replaceAll(/^ {2}/gm, "                ")}
                 contribution: mean over pairs of the absolute value; the ranking key
                 mean, se: signed mean over pairs and its standard error
                 recovered: mean effect ÷ (mean metric of the source − of the base runs)
+                saturation_gap: mean |QK-fixed − plain estimate|: large where softmax saturates
+                cancellation_ratio: GradDrop ÷ plain contribution, both without QK fix: large where
+                paths cancel
   summary.json  model, pairs, metric, options, engine, cost in forward passes and seconds
 `;
 
@@ -109,6 +118,8 @@ atp <command> --help has the formats, metrics and sites.
 ${EXIT_CODES}`;
 
 export const INFO_HELP = examples(EXAMPLES.info);
-export const ESTIMATE_HELP = PAIRS + METRIC_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.estimate);
-export const LOCALIZE_HELP = PAIRS + METRIC_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.localize);
+export const ESTIMATE_HELP =
+  PAIRS + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.estimate);
+export const LOCALIZE_HELP =
+  PAIRS + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.localize);
 export const VERIFY_HELP = PAIRS + METRIC_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.verify);

@@ -1,10 +1,11 @@
 /** @file `atp info`: what a model is, from its config and the headers of its weight files. */
 
+import type { OpenedModel } from "../checkpoint/load-model.js";
 import { siteIndex, siteSize, sitesOf } from "../model/sites.js";
 import { type Alignment, plainTable } from "../report/plain-table.js";
 import { type CliContext, printResult } from "./context.js";
-import { type OpenedModel, openModel } from "./open-model.js";
 import type { InfoCommandOptions } from "./options.js";
+import { openForCommand } from "./prepare-run.js";
 import { showProgress } from "./progress.js";
 
 export async function infoCommand(
@@ -13,19 +14,19 @@ export async function infoCommand(
   context: CliContext,
 ): Promise<void> {
   context.verbose = options.verbose === true;
-  const opened = await openModel(name, context, showProgress());
+  const opened = await openForCommand(name, context, showProgress());
   try {
     const info = modelInfo(opened);
     printResult(options.json ? JSON.stringify(info, undefined, 2) : infoText(info));
   } finally {
-    await opened.checkpoint.close();
+    await opened.close();
   }
 }
 
 type ModelInfo = ReturnType<typeof modelInfo>;
 
-function modelInfo({ name, folder, checkpoint, tokenizer }: OpenedModel) {
-  const { config, stored, tied } = checkpoint;
+function modelInfo({ name, folder, config, checkpoint, tokenizer }: OpenedModel) {
+  const { stored, tied } = checkpoint;
   const sites = sitesOf(config).map((site) => {
     const perLayer = siteSize(config, site);
     return { site, index: siteIndex(site), perLayer, perPosition: perLayer * config.layers };

@@ -17,6 +17,7 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
     async (run) => {
       const ranking = await localize(run.model, run.pairs, {
         ...run.runOptions,
+        method: options.method,
         nodes: options.nodes,
         positions: options.positions,
         topK: options.topK,

@@ -1,7 +1,14 @@
 /** @file The options of the commands: their names, defaults and checks that need nothing but their text. */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { DEFAULT_BATCH_SIZE, DEFAULT_METRIC, DEFAULT_SITES, DEFAULT_TOP_K } from "../localize.js";
+import { METHODS, type Method } from "../atpstar/methods.js";
+import {
+  DEFAULT_BATCH_SIZE,
+  DEFAULT_METHOD,
+  DEFAULT_METRIC,
+  DEFAULT_SITES,
+  DEFAULT_TOP_K,
+} from "../localize.js";
 import { POSITION_MODES, type PositionMode } from "../nodes/positions.js";
 import { DIRECTIONS, type Direction } from "../prompts/direction.js";
 import { METRICS } from "../prompts/metrics/index.js";
@@ -26,6 +33,7 @@ export interface RunCommandOptions {
 }
 
 export interface EstimateCommandOptions extends RunCommandOptions {
+  readonly method: Method;
   readonly nodes: string;
   readonly positions: PositionMode;
 }
@@ -70,9 +78,14 @@ export function addInputOptions(command: Command): Command {
     .option("--seed <n>", "seed of that sample", integer, 0);
 }
 
-/** Which nodes are estimated. */
+/** Which nodes are estimated, and how. */
 export function addSelectionOptions(command: Command): Command {
   return command
+    .addOption(
+      new Option("--method <name>", "how effects are estimated (list below)")
+        .choices(METHODS)
+        .default(DEFAULT_METHOD),
+    )
     .option("--nodes <sites>", 'sites, separated by commas, or "all" (list below)', DEFAULT_SITES)
     .addOption(
       new Option(

@@ -3,6 +3,8 @@
  * the weights.
  */
 
+import type { Method } from "../atpstar/methods.js";
+import { type OpenedModel, openModel } from "../checkpoint/load-model.js";
 import { type Engine, startEngine } from "../engine/start-engine.js";
 import type { RunOptions } from "../localize.js";
 import type { Model } from "../model/model.js";
@@ -11,8 +13,7 @@ import type { Metric } from "../prompts/metrics/metric.js";
 import type { Pair } from "../prompts/pair.js";
 import { readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
-import type { CliContext } from "./context.js";
-import { loadOpened, type OpenedModel, openModel } from "./open-model.js";
+import { type CliContext, printNote } from "./context.js";
 import type { RunCommandOptions } from "./options.js";
 import { checkInputFile, checkOutputFolder, makeOutputFolder, type OutputFiles } from "./output-folder.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
@@ -30,6 +31,19 @@ export interface PreparedRun {
   /** Pairs in the files, before sampling. */
   readonly available: number;
   readonly progress: ProgressDisplay;
+  /** How effects are estimated; absent in a command that does not. */
+  readonly method?: Method;
+}
+
+/** `openModel` with a bar for each file of a download. */
+export async function openForCommand(
+  name: string,
+  { signal }: CliContext,
+  progress: ProgressDisplay,
+): Promise<OpenedModel> {
+  const opened = await openModel(name, { signal, onProgress: progress.download, onNotice: printNote });
+  progress.finish();
+  return opened;
 }
 
 /** Engine and weights are there. */
@@ -48,7 +62,7 @@ export interface StartedRun extends PreparedRun {
  */
 async function prepareRun(
   command: string,
-  options: RunCommandOptions,
+  options: RunCommandOptions & { readonly method?: Method },
   context: CliContext,
 ): Promise<PreparedRun> {
   const date = new Date();
@@ -56,18 +70,24 @@ async function prepareRun(
   for (const file of options.pairs) await checkInputFile("--pairs", file);
   const files = await checkOutputFolder(options.out);
   const progress = showProgress();
-  const opened = await openModel(options.model, context, progress);
+  const opened = await openForCommand(options.model, context, progress);
   try {
-    const { checkpoint, tokenizer } = opened;
-    const all = await readPairs(
-      options.pairs,
-      { config: checkpoint.config, ...(tokenizer && { tokenizer }) },
-      metric.needs,
-    );
+    const all = await readPairs(options.pairs, opened, metric.needs);
     const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
-    return { command, options, date, files, opened, metric, pairs, available: all.length, progress };
+    return {
+      command,
+      options,
+      date,
+      files,
+      opened,
+      metric,
+      pairs,
+      available: all.length,
+      progress,
+      ...(options.method && { method: options.method }),
+    };
   } catch (error) {
-    await opened.checkpoint.close();
+    await opened.close();
     throw error;
   }
 }
@@ -80,7 +100,12 @@ async function startRun(prepared: PreparedRun, context: CliContext): Promise<Sta
     ...(options.engine !== "auto" && { prefer: options.engine }),
     ...(options.verbose && { verbose: true }),
   });
-  const model = await loadOpened(opened, context, progress);
+  const model = await opened.load({
+    onProgress: (done, total) => {
+      progress.stage({ stage: "load", done, total });
+      context.signal.throwIfAborted();
+    },
+  });
   clock.lap("load");
   const { metric, direction, batchSize } = options;
   const { signal } = context;
@@ -100,7 +125,7 @@ async function startRun(prepared: PreparedRun, context: CliContext): Promise<Sta
  */
 export async function withRun<Checked>(
   command: string,
-  options: RunCommandOptions,
+  options: RunCommandOptions & { readonly method?: Method },
   context: CliContext,
   check: (prepared: PreparedRun) => Promise<Checked> | Checked,
   body: (run: StartedRun, checked: Checked) => Promise<void>,
@@ -117,6 +142,6 @@ export async function withRun<Checked>(
     }
   } finally {
     prepared.progress.finish();
-    await prepared.opened.checkpoint.close();
+    await prepared.opened.close();
   }
 }

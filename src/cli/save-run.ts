@@ -47,7 +47,7 @@ export async function saveRun(
   await writeRankedCsv(run.files.ranked, counted(), { signal });
   run.progress.finish();
   const { command, options, date, opened, metric, pairs, available, engine } = run;
-  const { family, layers } = opened.checkpoint.config;
+  const { family, layers } = opened.config;
   const summary: RunSummary = {
     atpkit: packageVersion(),
     command,
@@ -57,6 +57,7 @@ export async function saveRun(
     pairs: { files: options.pairs, available, used: pairs.length },
     metric: { name: metric.name, base: mean(ranking.baseMetric), source: mean(ranking.sourceMetric) },
     direction: options.direction,
+    ...(run.method && { method: run.method }),
     nodes,
     engine,
     forwardEquivalents: ranking.forwardEquivalents,

@@ -78,7 +78,7 @@ function checkNodes({ opened, pairs }: PreparedRun, chosen: Chosen, file: string
   for (const [id, entry] of chosen) {
     try {
       const node = parseNodeId(id);
-      indexOfNode(spaceOfNodes(opened.checkpoint.config, pairs, [node]), node);
+      indexOfNode(spaceOfNodes(opened.config, pairs, [node]), node);
     } catch (error) {
       if (!(error instanceof InputError) || !entry) throw error;
       throw new InputError(`${file}:${entry.line}: column "node": ${error.message}`);

@@ -10,7 +10,14 @@ import { formatNodeId, type NodePosition } from "./node-id.js";
 import { type NodeSpace, nodeAt } from "./node-space.js";
 import { orderByContribution } from "./order.js";
 import { spanInPair } from "./positions.js";
-import { contribution, meanEffect, type ScoreTable, standardError } from "./score-table.js";
+import {
+  cancellationRatio,
+  contribution,
+  meanEffect,
+  type ScoreTable,
+  saturationGap,
+  standardError,
+} from "./score-table.js";
 
 /** Exact effects: row r of `scores` belongs to `nodes[r]`. */
 export interface VerifiedNodes {
@@ -60,6 +67,10 @@ export interface RankedNode {
   readonly verified: boolean;
   /** Pairs that have the node. */
   readonly pairs: number;
+  /** How far plain AtP is off because the attention softmax is not linear; with the QK fix. See `saturationGap`. */
+  readonly saturationGap?: number;
+  /** By how much effects cancel between paths in plain AtP; with GradDrop. See `cancellationRatio`. */
+  readonly cancellationRatio?: number;
 }
 
 /**
@@ -127,8 +138,20 @@ export function* rankedNodes(
       ...(gap !== 0 && { recovered: best.mean / gap }),
       verified: effect !== undefined,
       pairs: best.pairs,
+      ...(estimates && flagsOf(estimates, flat)),
     };
   }
+}
+
+function flagsOf(
+  estimates: ScoreTable,
+  node: number,
+): Pick<RankedNode, "saturationGap" | "cancellationRatio"> {
+  const [gap, ratio] = [saturationGap(estimates, node), cancellationRatio(estimates, node)];
+  return {
+    ...(!Number.isNaN(gap) && { saturationGap: gap }),
+    ...(!Number.isNaN(ratio) && { cancellationRatio: ratio }),
+  };
 }
 
 interface Statistics {

@@ -30,13 +30,19 @@ function isAhead(a: RankedNode, b: RankedNode): boolean {
   return a.contribution >= b.contribution || (Number.isNaN(b.contribution) && !Number.isNaN(a.contribution));
 }
 
+/** What an estimate leaves in a row; a verified row takes it over. */
+const ESTIMATED = [
+  "estimateContribution",
+  "estimateMean",
+  "estimateSe",
+  "saturationGap",
+  "cancellationRatio",
+] as const satisfies readonly (keyof RankedNode)[];
+
 /** A verified row with the estimate that an older row has of the same node. */
 export function withEstimateOf(row: RankedNode, older: RankedNode): RankedNode {
-  const { estimateContribution, estimateMean, estimateSe } = older;
-  return {
-    ...row,
-    ...(estimateContribution !== undefined && { estimateContribution }),
-    ...(estimateMean !== undefined && { estimateMean }),
-    ...(estimateSe !== undefined && { estimateSe }),
-  };
+  const estimated = ESTIMATED.flatMap((field) =>
+    older[field] === undefined ? [] : [[field, older[field]] as const],
+  );
+  return { ...row, ...Object.fromEntries(estimated) };
 }

@@ -29,6 +29,8 @@ export const RANKED_COLUMNS = {
   recovered: "recovered",
   verified: "verified",
   pairs: "pairs",
+  saturationGap: "saturation_gap",
+  cancellationRatio: "cancellation_ratio",
 } as const satisfies Record<keyof RankedNode, string>;
 
 export const RANKED_HEADER: readonly string[] = Object.values(RANKED_COLUMNS);
@@ -57,6 +59,8 @@ function cellsOf(row: RankedNode): string[] {
     recovered: float(row.recovered),
     verified: String(row.verified),
     pairs: text(row.pairs),
+    saturationGap: float(row.saturationGap),
+    cancellationRatio: float(row.cancellationRatio),
   };
   return Object.values(cells);
 }

@@ -89,6 +89,8 @@ function rankedNode(record: CsvRecord): RankedNode {
       "effectMean",
       "effectSe",
       "recovered",
+      "saturationGap",
+      "cancellationRatio",
     ] as const
   ).flatMap((field) => {
     const value = float(record, field);

@@ -3,6 +3,7 @@
  * again.
  */
 
+import type { Method } from "../atpstar/methods.js";
 import type { Engine } from "../engine/start-engine.js";
 import type { Direction } from "../prompts/direction.js";
 import { writeAtomically } from "./atomic-file.js";
@@ -32,6 +33,8 @@ export interface RunSummary {
   /** Mean metric of the base and of the source runs. */
   readonly metric: { readonly name: string; readonly base: number; readonly source: number };
   readonly direction: Direction;
+  /** How the effects were estimated; absent when nothing was. */
+  readonly method?: Method;
   readonly nodes: { readonly ranked: number; readonly verified: number };
   readonly engine: Engine;
   /** Forward passes of one prompt. */

@@ -8,8 +8,8 @@ import { DEMO, IOI, RUN, resultOf, runCli, runHere, startCli, temporaryFolder } 
 
 const HEADER =
   "rank,node,site,layer,index,position,token,contribution,estimate_contribution,estimate_mean,estimate_se," +
-  "effect_contribution,effect_mean,effect_se,recovered,verified,pairs";
-const ROW = "1,L0.z[3]@14,z,0,3,14,,0.5,0.5,-0.25,,,,,,false,4";
+  "effect_contribution,effect_mean,effect_se,recovered,verified,pairs,saturation_gap,cancellation_ratio";
+const ROW = "1,L0.z[3]@14,z,0,3,14,,0.5,0.5,-0.25,,,,,,false,4,,";
 
 let folder: string;
 let out: string;
@@ -87,7 +87,7 @@ const IN_A_PROCESS: readonly Case[] = [
   [
     "a list that is cut",
     ["verify", ...RUN, "--from", "{}/cut.csv"],
-    "readRankedCsv: {}/cut.csv:3: expected 17 columns, got 3",
+    "readRankedCsv: {}/cut.csv:3: expected 19 columns, got 3",
   ],
 ];
 

@@ -111,9 +111,22 @@ describe("a golden, all of its nodes verified", () => {
     expect(contributions).toEqual([...contributions].sort((a, b) => b - a));
   });
 
-  it("has the estimates of the float64 reference", () => {
+  it("has the AtP* estimates of the float64 reference: signed, contributions, and how far AtP is off", () => {
     const estimates = rows.map(({ estimate_mean }) => Number(estimate_mean));
-    expect(relativeError(estimates, reference(golden.atp))).toBeLessThan(ESTIMATE_TOLERANCE);
+    expect(relativeError(estimates, reference(golden.qkfix))).toBeLessThan(ESTIMATE_TOLERANCE);
+    const contributions = rows.map(({ estimate_contribution }) => Number(estimate_contribution));
+    expect(relativeError(contributions, reference(golden.atpstar))).toBeLessThan(ESTIMATE_TOLERANCE);
+
+    const [plain, fixed, dropped] = [golden.atp, golden.qkfix, golden.graddrop].map(reference);
+    const gaps = rows.map(({ saturation_gap }) => Number(saturation_gap));
+    const expectedGaps = fixed.map((value, r) => Math.abs(value - plain[r]));
+    expect(relativeError(gaps, expectedGaps)).toBeLessThan(ESTIMATE_TOLERANCE);
+    // Ratios of nodes whose plain estimate is not itself rounding noise.
+    const clear = rows.flatMap((_, r) => (Math.abs(plain[r]) > 1e-2 ? [r] : []));
+    expect(clear.length).toBeGreaterThan(100);
+    const ratios = clear.map((r) => Number(rows[r].cancellation_ratio));
+    const expectedRatios = clear.map((r) => dropped[r] / Math.abs(plain[r]));
+    expect(relativeError(ratios, expectedRatios)).toBeLessThan(10 * ESTIMATE_TOLERANCE);
   });
 
   it("has the exact effects of the float64 reference", () => {
@@ -219,7 +232,7 @@ describe("localize on the demo model", () => {
     expect(shown.map((line) => line.split(/ +/)[2])).toEqual(rows.slice(0, 20).map(({ node }) => node));
     expect(lines.slice(0, head).join("\n")).toContain(`pairs      6 (a sample of 64) from ${IOI}`);
     expect(lines.slice(head + 21).join("\n")).toContain(join(folder, "ranked.csv"));
-    expect(lines.slice(head + 21).join("\n")).toMatch(/estimate 18\.0 forward equivalents in \d+\.\d\d s/);
+    expect(lines.slice(head + 21).join("\n")).toMatch(/estimate 33\.0 forward equivalents in \d+\.\d\d s/);
 
     // Not a terminal: plain lines, no cursor movement.
     expect(stderr).toMatch(/^atp: estimate: 6 of 6 pairs, \d+\.\d s$/m);

@@ -11,7 +11,7 @@ import { anyRankedList, row } from "./rows.js";
 
 const HEADER =
   "rank,node,site,layer,index,position,token,contribution,estimate_contribution,estimate_mean,estimate_se," +
-  "effect_contribution,effect_mean,effect_se,recovered,verified,pairs";
+  "effect_contribution,effect_mean,effect_se,recovered,verified,pairs,saturation_gap,cancellation_ratio";
 
 let folder: string;
 let file: string;
@@ -58,13 +58,15 @@ describe("writeRankedCsv", () => {
         recovered: 0.125,
         verified: true,
         pairs: 64,
+        saturationGap: 0.25,
+        cancellationRatio: Number.POSITIVE_INFINITY,
       },
       row({ rank: 2, node: "L0.mlpOut@*", site: "mlpOut", layer: 0, index: undefined, position: "*" }),
     ]);
     expect(await readFile(file, "utf8")).toBe(
       `${HEADER}\n` +
-        "1,L3.z[5]@12,z,3,5,12, Paul,2.5,0.1,-0.1,0.01,2.5,-2.5,0.33333334,0.125,true,64\n" +
-        "2,L0.mlpOut@*,mlpOut,0,,*,,0.5,0.5,-0.25,,,,,,false,4\n",
+        "1,L3.z[5]@12,z,3,5,12, Paul,2.5,0.1,-0.1,0.01,2.5,-2.5,0.33333334,0.125,true,64,0.25,Infinity\n" +
+        "2,L0.mlpOut@*,mlpOut,0,,*,,0.5,0.5,-0.25,,,,,,false,4,,\n",
     );
   });
 
@@ -77,7 +79,7 @@ describe("writeRankedCsv", () => {
     const text = await readFile(file, "utf8");
     expect(text.slice(HEADER.length)).toBe(
       ['""""', '","""', '"\n"', '"a\r\nb"', "'"]
-        .map((cell) => `\n1,L3.z[5]@12,z,3,5,12,${cell},0.5,0.5,-0.25,,,,,,false,4`)
+        .map((cell) => `\n1,L3.z[5]@12,z,3,5,12,${cell},0.5,0.5,-0.25,,,,,,false,4,,`)
         .join("")
         .concat("\n"),
     );

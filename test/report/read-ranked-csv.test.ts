@@ -7,9 +7,9 @@ import { readRankedCsv } from "../../src/report/read-ranked-csv.js";
 
 const HEADER =
   "rank,node,site,layer,index,position,token,contribution,estimate_contribution,estimate_mean,estimate_se," +
-  "effect_contribution,effect_mean,effect_se,recovered,verified,pairs";
-const FIRST = '1,L3.z[5]@12,z,3,5,12,"a\nb",2.5,0.1,-0.1,0.01,2.5,-2.5,,0.125,true,64'; // lines 2 and 3
-const SECOND = "2,L0.mlpOut@end,mlpOut,0,,end,,0.5,0.5,-0.25,,,,,,false,4"; // line 4
+  "effect_contribution,effect_mean,effect_se,recovered,verified,pairs,saturation_gap,cancellation_ratio";
+const FIRST = '1,L3.z[5]@12,z,3,5,12,"a\nb",2.5,0.1,-0.1,0.01,2.5,-2.5,,0.125,true,64,0.25,Infinity'; // lines 2 and 3
+const SECOND = "2,L0.mlpOut@end,mlpOut,0,,end,,0.5,0.5,-0.25,,,,,,false,4,,"; // line 4
 
 let folder: string;
 let file: string;
@@ -55,6 +55,8 @@ describe("readRankedCsv", () => {
           recovered: 0.125,
           verified: true,
           pairs: 64,
+          saturationGap: 0.25,
+          cancellationRatio: Number.POSITIVE_INFINITY,
         },
       },
       {
@@ -79,7 +81,7 @@ describe("readRankedCsv", () => {
     ["another table", `name,value\n${SECOND}\n`, `:1: expected the columns ${HEADER}, got name,value`],
     ["no rows", `${HEADER}\n`, ": expected at least one ranked node, got none"],
     ["nothing", "", ": expected at least one ranked node, got none"],
-    ["a row that is cut", `${HEADER}\n${FIRST}\n2,L0.mlpOut@end,mlp`, ":4: expected 17 columns, got 3"],
+    ["a row that is cut", `${HEADER}\n${FIRST}\n2,L0.mlpOut@end,mlp`, ":4: expected 19 columns, got 3"],
     [
       "a node id that is none",
       `${HEADER}\n${FIRST}\n${SECOND.replace("L0.mlpOut@end", "L0.mlp@end")}`,
@@ -123,7 +125,7 @@ describe("readRankedCsv", () => {
     [
       "text behind a quote",
       `${HEADER}\n${FIRST}\n${SECOND.replace(",,0.5", ',"x"y,0.5')}\n${SECOND}`,
-      ':4: expected a CSV record, got quotes that do not pair up in: 2,L0.mlpOut@end,mlpOut,0,,end,"x"y,0.5,0.5,-0.25,,,,,,false,4',
+      ':4: expected a CSV record, got quotes that do not pair up in: 2,L0.mlpOut@end,mlpOut,0,,end,"x"y,0.5,0.5,-0.25,,,,,,false,4,,',
     ],
     [
       "a quote that does not end",

@@ -44,6 +44,8 @@ const anyRow: fc.Arbitrary<RankedNode> = fc
       recovered: float,
       verified: fc.boolean(),
       pairs: fc.integer({ min: 1, max: 1e6 }),
+      saturationGap: float.map(Math.abs),
+      cancellationRatio: fc.oneof(float.map(Math.abs), fc.constant(Number.POSITIVE_INFINITY)),
     },
     { requiredKeys: ["layer", "position", "contribution", "verified", "pairs"] },
   )
