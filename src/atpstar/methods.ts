@@ -12,7 +12,7 @@ export const METHOD_DESCRIPTIONS: Readonly<Record<Method, string>> = {
   atp: "first-order attribution patching: misses where softmax saturates or paths cancel",
   "atp+qkfix": "the attention softmax recomputed exactly for queries and keys",
   "atp+graddrop": "mean over gradients with one layer dropped each, so that paths cannot cancel",
-  "atp*": "both",
+  "atp*": "QK fix and GradDrop together",
 };
 
 export interface MethodParts {
