@@ -14,11 +14,11 @@ import { type EstimateOptions, type Estimates, estimateInBatches, type SweepInpu
 import { estimateAtp } from "../atp/estimate.js";
 import { firstOrder, type SiteEstimates, wantedBy } from "../atp/first-order.js";
 import { estimateRows } from "../atp/fold.js";
+import type { LayerRecord } from "../atp/runs.js";
 import { sweepBack } from "../atp/sweep.js";
 import { InputError } from "../errors.js";
 import type { Visit } from "../model/block.js";
 import type { Model } from "../model/model.js";
-import type { Site } from "../model/sites.js";
 import type { NodeGroup } from "../nodes/node-space.js";
 import { addSigned, addToColumn } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
@@ -107,7 +107,7 @@ function visitOf(
   input: SweepInput,
   parts: MethodParts,
   layer: number,
-  { saved, differences }: Parameters<Parameters<typeof sweepBack>[4]["visitLayer"]>[1],
+  { saved, differences }: LayerRecord,
   hasMain: boolean,
   fork?: tf.Tensor4D,
 ): Visit {
@@ -143,7 +143,7 @@ function addSite(
   { plain, best, forked }: { plain: SiteEstimates; best: SiteEstimates; forked: SiteEstimates },
   hasMain: boolean,
 ): void {
-  const weights = streamWeights(group.site as Site, group.layer, model.config.layers, hasMain);
+  const weights = streamWeights(group.site, group.layer, model.config.layers, hasMain);
   const contributionOf = (estimates: SiteEstimates): SiteEstimates =>
     mapEstimates(estimates, (tensor, kind) =>
       gradDrop ? dropContribution(tensor, weights, forked[kind]) : tf.abs(firstStream(tensor)),
@@ -158,10 +158,9 @@ function addSite(
     columns.push([cancellation.plain, mapEstimates(plain, (tensor) => tf.abs(firstStream(tensor)))]);
   }
   if (hasMain && saturation && best !== plain) {
-    const gap = mapEstimates(best, (tensor, kind) => {
-      const other = plain[kind];
-      return other ? tf.abs(tf.sub(firstStream(tensor), firstStream(other))) : tensor;
-    });
+    const gap = mapEstimates(best, (tensor, kind) =>
+      tf.abs(tf.sub(firstStream(tensor), firstStream(plain[kind] ?? tensor))),
+    );
     columns.push([saturation, gap]);
   }
   const added = columns.map(([column, estimates]) => [column, numbersOf(estimates)] as const);
