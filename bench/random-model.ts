@@ -4,6 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { ModelConfig } from "../src/model/config.js";
 import type { Model } from "../src/model/model.js";
 import type { BlockWeights, Linear, NormWeights } from "../src/model/weights.js";
+import { inMemoryModel } from "./in-memory-model.js";
 
 /** GPT-2 small: 124 million parameters. */
 export const GPT2_SMALL: ModelConfig = {
@@ -80,17 +81,5 @@ export function randomModel(
   const embedding = config.rotary ? { tokens } : { tokens, positions: matrix(config.maxPositions, D, 0.5) };
   const layers = Array.from({ length: config.layers }, block);
   const unembedding = { norm: norm(), rows: tokens };
-  const dispose = () => tf.dispose([embedding, layers, unembedding]);
-  return {
-    name: "random",
-    config,
-    weights: {
-      embedding: async () => embedding,
-      layer: async (l) => layers[l],
-      release: () => {},
-      unembedding: async () => unembedding,
-      dispose,
-    },
-    dispose,
-  };
+  return inMemoryModel("random", config, { embedding, layers, unembedding });
 }

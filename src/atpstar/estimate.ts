@@ -41,7 +41,7 @@ export interface MethodOptions extends EstimateOptions {
  * @throws InputError as `estimateAtp` does, and for GradDrop on a model of one layer
  * @throws RunError if the metric of a run is not finite
  */
-export function estimateBy(
+export async function estimateBy(
   method: Method,
   model: Model,
   pairs: readonly Pair[],

@@ -17,26 +17,26 @@ const IDENTITY_NORM_EPS = 2 ** 80;
 const IDENTITY_NORM_SCALE = 2 ** 40;
 
 /** One number per dimension of the residual stream. */
-type Direction = readonly number[];
+type Vector = readonly number[];
 
-/** What a layer's head and neuron read (dot product) and write. A direction that is left out is 0. */
+/** What a layer's head and neuron read (dot product) and write. A vector that is left out is 0. */
 interface LayerByHand {
-  readonly q?: Direction;
-  readonly k?: Direction;
-  readonly v?: Direction;
+  readonly q?: Vector;
+  readonly k?: Vector;
+  readonly v?: Vector;
   /** The head adds z·o. */
-  readonly o?: Direction;
-  readonly mlpIn?: Direction;
+  readonly o?: Vector;
+  readonly mlpIn?: Vector;
   /** The neuron adds relu(x·mlpIn)·mlpOut. */
-  readonly mlpOut?: Direction;
+  readonly mlpOut?: Vector;
 }
 
 interface ModelByHand {
   /** Per token. */
-  readonly embedding: readonly Direction[];
+  readonly embedding: readonly Vector[];
   readonly layers: readonly LayerByHand[];
   /** Per token. */
-  readonly unembedding: readonly Direction[];
+  readonly unembedding: readonly Vector[];
 }
 
 const LONGEST_PROMPT = 4;
@@ -62,11 +62,11 @@ function handMadeModel(name: string, { embedding, layers, unembedding }: ModelBy
     parallelResidual: false,
     qkNorm: false,
   };
-  const nothing: Direction = Array.from({ length: width }, () => 0);
-  const rows = (directions: readonly Direction[]) => tf.tensor2d(directions.map((row) => [...row]));
+  const nothing: Vector = Array.from({ length: width }, () => 0);
+  const rows = (vectors: readonly Vector[]) => tf.tensor2d(vectors.map((row) => [...row]));
   const identityNorm = () => ({ scale: tf.fill([width], IDENTITY_NORM_SCALE) as tf.Tensor1D });
-  const reads = (direction = nothing): Linear => ({ weight: rows([direction]), layout: "out-in" });
-  const writes = (direction = nothing): Linear => ({ weight: rows([direction]), layout: "in-out" });
+  const reads = (vector = nothing): Linear => ({ weight: rows([vector]), layout: "out-in" });
+  const writes = (vector = nothing): Linear => ({ weight: rows([vector]), layout: "in-out" });
   const block = ({ q, k, v, o, mlpIn, mlpOut }: LayerByHand): BlockWeights => ({
     attnNorm: identityNorm(),
     q: reads(q),
