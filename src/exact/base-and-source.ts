@@ -43,24 +43,27 @@ export async function runBaseAndSource(
   const sourceValues = new Map<NodeGroup, tf.Tensor>();
   const wanted = [...groups];
 
+  const finalOf = async (promptOf: (pair: Pair) => readonly number[], edit: Edit): Promise<tf.Tensor2D> => {
+    const embedded = await embed(model, pairs.map(promptOf));
+    const resid = await runBlocks(model, context, embedded, { edit });
+    const positions = pairs.map((pair) => pair.metricPosition);
+    const { final, saved } = await readout(model, resid, positions);
+    tf.dispose([embedded, resid, saved]);
+    return final;
+  };
   const baseFinal = await finalOf(
-    model,
-    context,
-    pairs,
-    pairs.map((pair) => basePrompt(pair, direction)),
-    (site, layer, value) => {
-      if (site === "residPre" && starts.has(layer))
+    (pair) => basePrompt(pair, direction),
+    (point, layer, value) => {
+      if (point === "residPre" && starts.has(layer)) {
         baseResiduals.set(layer, tf.keep(tf.clone(value)) as tf.Tensor3D);
+      }
       return value;
     },
   );
   const sourceFinal = await finalOf(
-    model,
-    context,
-    pairs,
-    pairs.map((pair) => sourcePrompt(pair, direction)),
-    (site, layer, value) => {
-      const group = wanted.find((candidate) => candidate.site === site && candidate.layer === layer);
+    (pair) => sourcePrompt(pair, direction),
+    (point, layer, value) => {
+      const group = wanted.find((candidate) => candidate.site === point && candidate.layer === layer);
       if (group) sourceValues.set(group, tf.keep(tf.clone(value)));
       return value;
     },
@@ -76,22 +79,4 @@ export async function runBaseAndSource(
       tf.dispose([...baseResiduals.values(), ...sourceValues.values(), baseFinal, sourceFinal]);
     },
   };
-}
-
-async function finalOf(
-  model: Model,
-  context: BlockContext,
-  pairs: readonly Pair[],
-  prompts: readonly (readonly number[])[],
-  edit: Edit,
-): Promise<tf.Tensor2D> {
-  const embedded = await embed(model, prompts);
-  const resid = await runBlocks(model, context, embedded, { edit });
-  const { final, saved } = await readout(
-    model,
-    resid,
-    pairs.map((pair) => pair.metricPosition),
-  );
-  tf.dispose([embedded, resid, saved]);
-  return final;
 }

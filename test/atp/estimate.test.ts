@@ -13,27 +13,16 @@ import type { Pair } from "../../src/prompts/pair.js";
 import { startTestEngine } from "../support/engine.js";
 import { relativeError } from "../support/errors.js";
 import { TINY_CONFIGS } from "../support/tiny-config.js";
+import { tokenPair } from "../support/token-pair.js";
 
 /** The same float32 numbers summed in another order, or rows computed in another batch. */
 const REORDERING_TOLERANCE = 1e-5;
 
-function pairOf(clean: number[], corrupted: number[], roles: Record<string, number> = {}): Pair {
-  return {
-    clean,
-    corrupted,
-    answers: [3],
-    wrong: [5, 6],
-    roles: new Map(Object.entries(roles)),
-    metricPosition: clean.length - 1,
-    origin: `pair of ${clean}`,
-  };
-}
-
 const PAIRS: Pair[] = [
-  pairOf([1, 2, 3, 4, 5], [1, 7, 3, 4, 5], { changed: 1, end: 4 }),
-  pairOf([9, 8, 7, 6, 5], [9, 8, 2, 6, 5], { changed: 2, end: 4 }),
-  pairOf([4, 4, 1], [4, 10, 1], { changed: 1, end: 2 }),
-  pairOf([11, 12, 13, 14, 15], [11, 12, 13, 1, 15], { changed: 3 }),
+  tokenPair([1, 2, 3, 4, 5], [1, 7, 3, 4, 5], { changed: 1, end: 4 }),
+  tokenPair([9, 8, 7, 6, 5], [9, 8, 2, 6, 5], { changed: 2, end: 4 }),
+  tokenPair([4, 4, 1], [4, 10, 1], { changed: 1, end: 2 }),
+  tokenPair([11, 12, 13, 14, 15], [11, 12, 13, 1, 15], { changed: 3 }),
 ];
 
 describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
@@ -149,7 +138,7 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
   });
 
   it("estimates prompts of one token", async () => {
-    const pair = pairOf([1], [2]);
+    const pair = tokenPair([1], [2]);
     const space = makeNodeSpace(model.config, ["residPre"], positionLabels("each", [pair]));
     const { scores, baseMetric, sourceMetric } = await run(space, [pair]);
     expect(scores.count[0]).toBe(1);

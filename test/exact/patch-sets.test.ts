@@ -19,26 +19,15 @@ import type { Pair } from "../../src/prompts/pair.js";
 import { startTestEngine } from "../support/engine.js";
 import { largestError } from "../support/errors.js";
 import { TINY_CONFIGS } from "../support/tiny-config.js";
+import { tokenPair } from "../support/token-pair.js";
 
 /** Float32, metrics of order 1, the same product in batches of different sizes. */
 const TOLERANCE = 2e-5;
 
-function pairOf(clean: number[], corrupted: number[], roles: Record<string, number>): Pair {
-  return {
-    clean,
-    corrupted,
-    answers: [3],
-    wrong: [5, 6],
-    roles: new Map(Object.entries(roles)),
-    metricPosition: clean.length - 1,
-    origin: `pair of ${clean}`,
-  };
-}
-
 const PAIRS: Pair[] = [
-  pairOf([1, 2, 3, 4, 5], [1, 7, 3, 4, 5], { changed: 1, end: 4 }),
-  pairOf([4, 4, 1], [4, 10, 1], { changed: 1 }),
-  pairOf([9, 8, 7, 6, 5], [9, 8, 2, 6, 5], { changed: 2, end: 4 }),
+  tokenPair([1, 2, 3, 4, 5], [1, 7, 3, 4, 5], { changed: 1, end: 4 }),
+  tokenPair([4, 4, 1], [4, 10, 1], { changed: 1 }),
+  tokenPair([9, 8, 7, 6, 5], [9, 8, 2, 6, 5], { changed: 2, end: 4 }),
 ];
 
 /** Difference of logits at the last position, read off a full forward pass: independent of the readout. */
