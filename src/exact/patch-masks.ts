@@ -18,15 +18,22 @@ export interface PatchedRow {
   readonly nodes: NodeSet;
 }
 
-/** Masks of R rows: [R, I, T, 1] for head sites, [R, T, I] for the others. */
-type Masks = Map<NodeGroup, { readonly data: Float32Array; readonly shape: number[] }>;
-
-function maskShape({ site, indices }: NodeGroup, R: number, T: number): number[] {
-  const kind = siteIndex(site);
-  return kind === "head" || kind === "kvHead" ? [R, indices, T, 1] : [R, T, indices];
+/** Positions `from` … T−1: those that the runs cover. */
+interface Positions {
+  readonly from: number;
+  readonly T: number;
 }
 
-function makeMasks(space: NodeSpace, rows: readonly PatchedRow[], T: number): Masks {
+/** Masks of R rows over Q = T − from positions: [R, I, Q, 1] for head sites, [R, Q, I] for the others. */
+type Masks = Map<NodeGroup, { readonly data: Float32Array; readonly shape: number[] }>;
+
+function maskShape({ site, indices }: NodeGroup, R: number, Q: number): number[] {
+  const kind = siteIndex(site);
+  return kind === "head" || kind === "kvHead" ? [R, indices, Q, 1] : [R, Q, indices];
+}
+
+function makeMasks(space: NodeSpace, rows: readonly PatchedRow[], { from, T }: Positions): Masks {
+  const Q = T - from;
   const masks: Masks = new Map();
   rows.forEach(({ pair, nodes }, r) => {
     const spans = space.labels.map((label) => spanInPair(label, pair));
@@ -36,13 +43,13 @@ function makeMasks(space: NodeSpace, rows: readonly PatchedRow[], T: number): Ma
       if (!span) continue;
       let mask = masks.get(group);
       if (!mask) {
-        const shape = maskShape(group, rows.length, T);
+        const shape = maskShape(group, rows.length, Q);
         mask = { data: new Float32Array(tf.util.sizeFromShape(shape)), shape };
         masks.set(group, mask);
       }
       const perHead = mask.shape.length === 4;
-      for (let t = span.first; t < span.end; t++) {
-        const at = perHead ? (r * group.indices + i) * T + t : (r * T + t) * group.indices + i;
+      for (let t = span.first - from; t < span.end - from; t++) {
+        const at = perHead ? (r * group.indices + i) * Q + t : (r * Q + t) * group.indices + i;
         mask.data[at] = 1;
       }
     }
@@ -55,15 +62,16 @@ function makeMasks(space: NodeSpace, rows: readonly PatchedRow[], T: number): Ma
  * or the other.
  *
  * @param rows the rows of the runs to be edited; every row's pair has all of its nodes
- * @param sourceValues values of the source run for the pairs of the batch, by group
+ * @param positions those that the runs cover; no node lies before them
+ * @param sourceValues values of the source run for the pairs of the batch, at all positions, by group
  */
 export function patchEdit(
   space: NodeSpace,
   rows: readonly PatchedRow[],
-  T: number,
+  positions: Positions,
   sourceValues: ReadonlyMap<NodeGroup, tf.Tensor>,
 ): Edit {
-  const masks = [...makeMasks(space, rows, T)];
+  const masks = [...makeMasks(space, rows, positions)];
   const pairOfRow = Int32Array.from(rows, (row) => row.pairIndex);
   return (site, layer, value) => {
     const entry = masks.find(([group]) => group.site === site && group.layer === layer);
@@ -71,8 +79,14 @@ export function patchEdit(
     if (!entry || !source) return value;
     return tf.tidy(() => {
       const mask = tf.tensor(entry[1].data, entry[1].shape);
-      const perRow = tf.gather(source, tf.tensor1d(pairOfRow, "int32"));
+      const covered = positions.from === 0 ? source : coveredPositions(source, positions.from);
+      const perRow = tf.gather(covered, tf.tensor1d(pairOfRow, "int32"));
       return tf.add(tf.mul(value, tf.sub(1, mask)), tf.mul(perRow, mask));
     });
   };
+}
+
+/** [B, n, T, h] or [B, T, n] without the positions before `from`. */
+function coveredPositions(x: tf.Tensor, from: number): tf.Tensor {
+  return tf.slice(x, x.rank === 4 ? [0, 0, from, 0] : [0, from, 0]);
 }

@@ -3,30 +3,31 @@
  *
  *   effect(S) = M(base run with a_n := a_n(source) for n ∈ S) − M(base run);  positive raises the metric
  *
- * A patched run starts at the lowest patched layer, from the base run's residual stream. Patched runs with the same
- * start go through the layers together, whatever pair and set they belong to; an edit picks source or base value row
- * by row with a 0/1 mask.
+ * A patched run starts at its lowest patched layer and first patched position, from the base run's residual stream, with
+ * the base run's keys and values of the positions before. Runs that start together go through the layers together,
+ * whatever pair and set they belong to; an edit picks source or base value row by row with a 0/1 mask.
  */
 
 import * as tf from "@tensorflow/tfjs-core";
 import { RunError } from "../errors.js";
+import { disposeBlockContext, makeBlockContext, type Past } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import { readout, runBlocks } from "../model/transformer.js";
-import { groupOf, locate, type NodeGroup, type NodeSet, type NodeSpace } from "../nodes/node-space.js";
-import { spanInPair } from "../nodes/positions.js";
-import { batchPairs, type PairBatch } from "../prompts/buckets.js";
+import type { NodeSet, NodeSpace } from "../nodes/node-space.js";
+import { batchPairs } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric, type MetricOnRuns, prepareOnRuns } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
 import { type BaseAndSource, runBaseAndSource } from "./base-and-source.js";
-import { type PatchedRow, patchEdit } from "./patch-masks.js";
+import { patchEdit } from "./patch-masks.js";
+import { type BatchPlan, chunksOfOneStart, type PatchedRun, planBatch } from "./plan.js";
 
 export interface ExactOptions extends RunControl {
   readonly metric: Metric;
   readonly direction: Direction;
-  /** Most pairs, and most patched prompts, in one pass. */
+  /** Most pairs in one pass, and most patched prompts, counted by their tokens: short runs go in larger batches. */
   readonly batchSize: number;
 }
 
@@ -66,7 +67,7 @@ export async function exactEffects(
   };
   let done = 0;
   for (const plan of plans) {
-    const { indices } = plan.batch;
+    const { indices, length: T } = plan.batch;
     const unpatched = await runUnpatched(model, plan, options);
     try {
       indices.forEach((index, b) => {
@@ -74,7 +75,8 @@ export async function exactEffects(
         result.sourceMetric[index] = unpatched.metric.source[b];
       });
       result.forwardEquivalents += 2 * indices.length;
-      for (const chunk of chunksOfOneStart(plan.runs, options.batchSize)) {
+      for (const { pairIndex, set } of plan.idle) result.effects[indices[pairIndex] * sets.length + set] = 0;
+      for (const chunk of chunksOfOneStart(plan.runs, T, options.batchSize)) {
         await nextBatch(options.signal);
         const values = await runPatched(model, space, plan, chunk, unpatched);
         chunk.forEach(({ pair, pairIndex, set }, r) => {
@@ -86,7 +88,8 @@ export async function exactEffects(
           result.effects[indices[pairIndex] * sets.length + set] =
             values[r] - unpatched.metric.base[pairIndex];
         });
-        result.forwardEquivalents += chunk.length * (1 - chunk[0].start / model.config.layers);
+        const [{ layer, position }] = chunk;
+        result.forwardEquivalents += chunk.length * (1 - layer / model.config.layers) * (1 - position / T);
         done += chunk.length;
         options.onProgress?.({ stage: "verify", done, total });
       }
@@ -98,50 +101,6 @@ export async function exactEffects(
   return result;
 }
 
-/** One patched run: a pair of the batch with a set patched in. */
-interface PatchedRun extends PatchedRow {
-  readonly set: number;
-  /** The lowest patched layer. */
-  readonly start: number;
-}
-
-interface BatchPlan {
-  readonly batch: PairBatch;
-  /** In order of start layer. */
-  readonly runs: readonly PatchedRun[];
-  /** Where the runs are patched. */
-  readonly groups: ReadonlySet<NodeGroup>;
-}
-
-function planBatch(space: NodeSpace, batch: PairBatch, sets: readonly NodeSet[]): BatchPlan {
-  const groups = new Set<NodeGroup>();
-  const runs = sets.flatMap((nodes, set) => {
-    if (nodes.length === 0)
-      throw new Error("exactEffects: expected sets of at least one node, got an empty one");
-    const ofSet = new Set(Array.from(nodes, (node) => groupOf(space, node)));
-    for (const group of ofSet) groups.add(group);
-    const start = Math.min(...[...ofSet].map((group) => group.layer));
-    return batch.pairs.flatMap((pair, pairIndex) =>
-      hasAllNodes(space, pair, nodes) ? [{ pair, pairIndex, set, nodes, start }] : [],
-    );
-  });
-  return { batch, runs: runs.sort((a, b) => a.start - b.start), groups };
-}
-
-function hasAllNodes(space: NodeSpace, pair: Pair, nodes: NodeSet): boolean {
-  const present = space.labels.map((label) => spanInPair(label, pair) !== undefined);
-  return nodes.every((node) => present[locate(space, node).p]);
-}
-
-function* chunksOfOneStart(runs: readonly PatchedRun[], size: number): Generator<readonly PatchedRun[]> {
-  for (let first = 0; first < runs.length; ) {
-    let end = first + 1;
-    while (end < runs.length && end - first < size && runs[end].start === runs[first].start) end++;
-    yield runs.slice(first, end);
-    first = end;
-  }
-}
-
 interface Unpatched {
   readonly runs: BaseAndSource;
   readonly metric: MetricOnRuns;
@@ -149,8 +108,7 @@ interface Unpatched {
 
 async function runUnpatched(model: Model, plan: BatchPlan, options: ExactOptions): Promise<Unpatched> {
   const { pairs } = plan.batch;
-  const starts = new Set(plan.runs.map((run) => run.start));
-  const runs = await runBaseAndSource(model, pairs, options.direction, starts, plan.groups);
+  const runs = await runBaseAndSource(model, pairs, options.direction, plan);
   try {
     const finals = { base: runs.baseFinal, source: runs.sourceFinal };
     return { runs, metric: await prepareOnRuns(model, options.metric, pairs, options.direction, finals) };
@@ -160,27 +118,37 @@ async function runUnpatched(model: Model, plan: BatchPlan, options: ExactOptions
   }
 }
 
-/** Metric of each run of a chunk; all of them start at the same layer. */
+/** Metric of each run of a chunk; all of them start at the same layer and position. */
 async function runPatched(
   model: Model,
   space: NodeSpace,
-  { batch }: BatchPlan,
+  { batch: { length: T } }: BatchPlan,
   chunk: readonly PatchedRun[],
   { runs, metric }: Unpatched,
 ): Promise<Float32Array> {
-  const [{ start }] = chunk;
+  const [{ layer: from, position }] = chunk;
+  const baseResidual = runs.baseResiduals.get(from);
+  if (!baseResidual) throw new Error(`runPatched: expected the base residual of layer ${from}, got none`);
   const pairOfRow = chunk.map((run) => run.pairIndex);
-  const baseResidual = runs.baseResiduals.get(start);
-  if (!baseResidual) throw new Error(`runPatched: expected the base residual of layer ${start}, got none`);
-  const edit = patchEdit(space, chunk, batch.length, runs.sourceValues);
-  const resid = tf.tidy(() => tf.gather(baseResidual, tf.tensor1d(Int32Array.from(pairOfRow), "int32")));
-  const last = await runBlocks(model, runs.context, resid, { from: start, edit });
+  const rows = tf.tensor1d(Int32Array.from(pairOfRow), "int32");
+  const context = makeBlockContext(model.config, T, position);
+  const edit = patchEdit(space, chunk, { from: position, T }, runs.sourceValues);
+  const resid: tf.Tensor3D = tf.tidy(() => tf.gather(tf.slice(baseResidual, [0, position, 0]), rows));
+  const past = (layer: number): Past => {
+    const base = runs.baseKeysAndValues.get(layer);
+    if (!base) throw new Error(`runPatched: expected the base keys and values of layer ${layer}, got none`);
+    const before = (x: tf.Tensor4D): tf.Tensor4D =>
+      tf.gather(tf.slice(x, [0, 0, 0, 0], [-1, -1, position, -1]), rows);
+    return { k: before(base.k), v: before(base.v) };
+  };
+  const last = await runBlocks(model, context, resid, { from, edit, ...(position > 0 && { past }) });
   const { final, saved } = await readout(
     model,
     last,
-    chunk.map((run) => run.pair.metricPosition),
+    chunk.map((run) => run.pair.metricPosition - position),
   );
   const values = metric.metric.read(final, pairOfRow);
-  tf.dispose([resid, last, final, saved]);
+  tf.dispose([rows, resid, last, final, saved]);
+  disposeBlockContext(context);
   return values;
 }

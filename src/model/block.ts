@@ -34,11 +34,20 @@ export type Edit = (point: HookPoint, layer: number, value: tf.Tensor) => tf.Ten
 /** The gradient has the hook point's shape with the stream axis S in front. */
 export type Visit = (point: HookPoint, layer: number, gradient: tf.Tensor) => void;
 
-/** What all blocks of a run over prompts of T tokens share. */
+/**
+ * What all blocks of a run share. A run covers the positions `from` … T−1 of prompts of T tokens; all of them, unless what
+ * lies before is known to be that of another run.
+ */
 export interface BlockContext {
   readonly config: ModelConfig;
-  readonly mask: tf.Tensor2D; // [T, T]
+  readonly mask: tf.Tensor2D; // [T − from, T]
   readonly rotary?: RotaryTables;
+}
+
+/** Keys and values of the positions before a run's first, as they entered the attention of one layer. */
+export interface Past {
+  readonly k: tf.Tensor4D; // [B, K, from, h]
+  readonly v: tf.Tensor4D; // [B, K, from, h]
 }
 
 /** Everything the VJP of a block needs of its forward run. */
@@ -51,12 +60,12 @@ export type BlockSaved = {
   readonly mlp: MlpSaved;
 };
 
-/** The caller owns the tables: `tf.dispose` the context when the run is over. */
-export function makeBlockContext(config: ModelConfig, T: number): BlockContext {
+/** The caller owns the tables: `disposeBlockContext` when the run is over. */
+export function makeBlockContext(config: ModelConfig, T: number, from = 0): BlockContext {
   return {
     config,
-    mask: causalMask(T),
-    ...(config.rotary && { rotary: rotaryTables(config.rotary, T, config.headWidth) }),
+    mask: causalMask(T, from),
+    ...(config.rotary && { rotary: rotaryTables(config.rotary, T, config.headWidth, from) }),
   };
 }
 
@@ -82,10 +91,12 @@ function joinHeads(x: tf.Tensor): tf.Tensor {
 /**
  * Runs block `layer` on the residual stream.
  *
- * @param residPre [B, T, D]
- * @param edit sees and may replace every hook point's value, in the order of computation
- * @returns residPost [B, T, D] and what `blockVjp` needs, both owned by the caller. The VJP is that of the run as
- *   edited, with respect to the values the edits returned.
+ * @param residPre [B, T, D], or [B, T − from, D] in a run that starts at position `from`
+ * @param edit sees and may replace every hook point's value, in the order of computation; values cover the positions of
+ *   the run only
+ * @param past for a run that starts behind position 0: keys and values of the positions before it
+ * @returns residPost, in the shape of residPre, and what `blockVjp` needs, both owned by the caller. The VJP is that of
+ *   the run as edited, with respect to the values the edits returned; there is none of a run with a past.
  */
 export function blockForward(
   context: BlockContext,
@@ -93,6 +104,7 @@ export function blockForward(
   layer: number,
   residPre: tf.Tensor3D,
   edit: Edit = (_point, _layer, value) => value,
+  past?: Past,
 ): { residPost: tf.Tensor3D; saved: BlockSaved } {
   const { config, mask, rotary } = context;
   const { norm: normKind, normEps, heads, kvHeads } = config;
@@ -109,8 +121,10 @@ export function blockForward(
     const q = at("q", turned(qNorm ? qNorm.y : rawQ)) as tf.Tensor4D;
     const k = at("k", turned(kNorm ? kNorm.y : rawK)) as tf.Tensor4D;
     const v = at("v", splitHeads(linear(attnNorm.y, weights.v), kvHeads)) as tf.Tensor4D;
-    const pattern = at("pattern", attentionPattern(attentionScores(q, k), mask)) as tf.Tensor4D;
-    const z = at("z", attend(pattern, v));
+    const allKeys = past ? tf.concat([past.k, k], 2) : k;
+    const allValues = past ? tf.concat([past.v, v], 2) : v;
+    const pattern = at("pattern", attentionPattern(attentionScores(q, allKeys), mask)) as tf.Tensor4D;
+    const z = at("z", attend(pattern, allValues));
     const attnOut = at("attnOut", linear(joinHeads(z), weights.o));
     const withAttn = tf.add(pre, attnOut);
     const mid = config.parallelResidual ? withAttn : at("residMid", withAttn);

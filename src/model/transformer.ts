@@ -11,6 +11,7 @@ import {
   disposeBlockContext,
   type Edit,
   makeBlockContext,
+  type Past,
 } from "./block.js";
 import type { Model } from "./model.js";
 import { type NormSaved, norm, normVjp } from "./ops/norm.js";
@@ -36,18 +37,24 @@ export async function embed(
 /**
  * Runs blocks `from` … `to − 1`, disposing every intermediate.
  * @param resid residPre of layer `from`, [B, T, D]; stays the caller's
+ * @param past for a run that starts behind position 0: makes a layer's keys and values of the positions before it
  * @returns residPost of layer `to − 1`, [B, T, D], owned by the caller
  */
 export async function runBlocks(
   { weights }: Model,
   context: BlockContext,
   resid: tf.Tensor3D,
-  { from = 0, to = context.config.layers, edit }: { from?: number; to?: number; edit?: Edit } = {},
+  {
+    from = 0,
+    to = context.config.layers,
+    edit,
+    past,
+  }: { from?: number; to?: number; edit?: Edit; past?: (layer: number) => Past } = {},
 ): Promise<tf.Tensor3D> {
   let current = tf.clone(resid);
   for (let layer = from; layer < to; layer++) {
     const block = await weights.layer(layer);
-    const next = tf.tidy(() => blockForward(context, block, layer, current, edit).residPost);
+    const next = tf.tidy(() => blockForward(context, block, layer, current, edit, past?.(layer)).residPost);
     weights.release(layer);
     current.dispose();
     current = next;

@@ -168,6 +168,30 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     const { forwardEquivalents } = await run(space, [late, early, Uint32Array.of(late[0], early[0])]);
     // Three pairs: 2 each; then 1/3 for the last of three layers, 1 for the first, 1 for both together.
     expect(forwardEquivalents).toBeCloseTo(3 * (2 + 1 / 3 + 1 + 1), 10);
+
+    // From position 2 on: 3 of 5 tokens in two pairs, 1 of 3 in the other; and all three layers.
+    const behind = Uint32Array.of(indexOfNode(space, { site: "q", layer: 0, index: 1, position: 2 }));
+    const suffixes = await run(space, [behind]);
+    expect(suffixes.forwardEquivalents).toBeCloseTo(3 * 2 + 2 * (3 / 5) + 1 / 3, 10);
+  });
+
+  it("knows without a run that nothing behind the metric's position changes it", async () => {
+    const early = PAIRS.map((pair) => ({ ...pair, metricPosition: 1 }));
+    const metric = metricByName("logit-diff");
+    const options = { metric, direction: "noising" as const, batchSize: 8 };
+    const node = (position: number) =>
+      Uint32Array.of(indexOfNode(space, { site: "residPre", layer: 0, position }));
+    const { effects, forwardEquivalents } = await exactEffects(
+      model,
+      early,
+      space,
+      [node(2), node(1)],
+      options,
+    );
+    // [pair, set]; the third pair's prompts differ at position 2 only.
+    expect([effects[0], effects[2], effects[4]]).toEqual([0, 0, 0]);
+    expect(Math.abs(effects[1])).toBeGreaterThan(0.01);
+    expect(forwardEquivalents).toBeCloseTo(3 * 2 + 2 * (4 / 5) + 2 / 3, 10);
   });
 
   it("names what is in the space", () => {

@@ -21,11 +21,11 @@ export type AttentionSaved = {
   readonly pattern: tf.Tensor4D; // [B, H, T, T], rows sum to 1
 };
 
-/** [T, T]: 0 where key ≤ query, −1e30 elsewhere. The caller owns it. */
-export function causalMask(T: number): tf.Tensor2D {
-  const mask = new Float32Array(T * T);
-  for (let t = 0; t < T; t++) mask.fill(MASKED, t * T + t + 1, (t + 1) * T);
-  return tf.tensor2d(mask, [T, T]);
+/** Queries `from` … T−1 against all T keys, [T − from, T]: 0 where key ≤ query, −1e30 elsewhere. The caller owns it. */
+export function causalMask(T: number, from = 0): tf.Tensor2D {
+  const mask = new Float32Array((T - from) * T);
+  for (let t = from; t < T; t++) mask.fill(MASKED, (t - from) * T + t + 1, (t - from + 1) * T);
+  return tf.tensor2d(mask, [T - from, T]);
 }
 
 /** Rows of all query heads that read a kv-head, one after the other: [..., H, T, n] -> [..., K, G·T, n]. */
@@ -35,30 +35,31 @@ export function byKvHead(x: tf.Tensor, kvHeads: number): tf.Tensor {
 }
 
 /**
- * Scores before the mask.
- * @param q [B, H, T, h]
+ * Scores before the mask. Q queries may look at more keys than there are queries: those of the positions before them.
+ * @param q [B, H, Q, h]
  * @param k [B, K, T, h]
- * @returns q·kᵀ·scale of every query and key, [B, H, T, T]
+ * @returns q·kᵀ·scale of every query and key, [B, H, Q, T]
  */
 export function attentionScores(q: tf.Tensor4D, k: tf.Tensor4D): tf.Tensor4D {
-  const [B, H, T, h] = q.shape;
+  const [B, H, Q, h] = q.shape;
+  const [, K, T] = k.shape;
   return tf.tidy(() => {
     const scaled = tf.mul(q, 1 / Math.sqrt(h));
-    const scores = batchedProduct(byKvHead(scaled, k.shape[1]), k, { transposeB: true });
-    return tf.reshape(scores, [B, H, T, T]);
+    const scores = batchedProduct(byKvHead(scaled, K), k, { transposeB: true });
+    return tf.reshape(scores, [B, H, Q, T]);
   });
 }
 
-/** Softmax of the masked scores [B, H, T, T] over the keys. */
+/** Softmax of the masked scores [B, H, Q, T] over the keys. */
 export function attentionPattern(scores: tf.Tensor4D, mask: tf.Tensor2D): tf.Tensor4D {
   return tf.tidy(() => tf.softmax(tf.add(scores, mask)));
 }
 
-/** pattern [B, H, T, T] and v [B, K, T, h] -> z [B, H, T, h] */
+/** pattern [B, H, Q, T] and v [B, K, T, h] -> z [B, H, Q, h] */
 export function attend(pattern: tf.Tensor4D, v: tf.Tensor4D): tf.Tensor4D {
-  const [B, H, T] = pattern.shape;
+  const [B, H, Q] = pattern.shape;
   const [, K, , h] = v.shape;
-  return tf.tidy(() => tf.reshape(batchedProduct(byKvHead(pattern, K), v), [B, H, T, h]));
+  return tf.tidy(() => tf.reshape(batchedProduct(byKvHead(pattern, K), v), [B, H, Q, h]));
 }
 
 /** dz [S, B, H, T, h] -> gradients of the pattern [S, B, H, T, T] and of v [S, B, K, T, h]. */

@@ -12,25 +12,30 @@ import { product } from "../../engine/matmul.js";
 import type { Rotary } from "../config.js";
 
 export interface RotaryTables {
-  /** [T, h] */
+  /** [T − from, h] */
   readonly cos: tf.Tensor2D;
-  /** [T, h] */
+  /** [T − from, h] */
   readonly sin: tf.Tensor2D;
   /** [h, h], and its transpose: x·turn is turn(x) for a row x */
   readonly turn: tf.Tensor2D;
   readonly turnBack: tf.Tensor2D;
 }
 
-/** Tables for positions 0 … T−1 and head width h. The caller owns and disposes them. */
-export function rotaryTables({ dims, inverseFrequencies }: Rotary, T: number, h: number): RotaryTables {
+/** Tables for positions `from` … T−1 and head width h. The caller owns and disposes them. */
+export function rotaryTables(
+  { dims, inverseFrequencies }: Rotary,
+  T: number,
+  h: number,
+  from = 0,
+): RotaryTables {
   const half = dims / 2;
-  const cos = new Float32Array(T * h).fill(1);
-  const sin = new Float32Array(T * h);
-  for (let t = 0; t < T; t++) {
+  const cos = new Float32Array((T - from) * h).fill(1);
+  const sin = new Float32Array((T - from) * h);
+  for (let t = from; t < T; t++) {
     for (let i = 0; i < dims; i++) {
       const angle = t * inverseFrequencies[i % half];
-      cos[t * h + i] = Math.cos(angle);
-      sin[t * h + i] = Math.sin(angle);
+      cos[(t - from) * h + i] = Math.cos(angle);
+      sin[(t - from) * h + i] = Math.sin(angle);
     }
   }
   const turn = new Float32Array(h * h);
@@ -41,8 +46,8 @@ export function rotaryTables({ dims, inverseFrequencies }: Rotary, T: number, h:
     turn[i * h + j] = turnBack[j * h + i] = 1;
   }
   return {
-    cos: tf.tensor2d(cos, [T, h]),
-    sin: tf.tensor2d(sin, [T, h]),
+    cos: tf.tensor2d(cos, [T - from, h]),
+    sin: tf.tensor2d(sin, [T - from, h]),
     turn: tf.tensor2d(turn, [h, h]),
     turnBack: tf.tensor2d(turnBack, [h, h]),
   };
