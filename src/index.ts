@@ -54,3 +54,6 @@ export { samplePairs } from "./prompts/sample-pairs.js";
 export { writeRankedCsv } from "./report/ranked-csv.js";
 export { readRankedCsv } from "./report/read-ranked-csv.js";
 export type { Progress, RunControl } from "./run-control.js";
+export { type MeanOptions, meanSource } from "./sources/mean.js";
+export type { ActivationSource } from "./sources/source.js";
+export { zeroSource } from "./sources/zero.js";

@@ -18,6 +18,7 @@ import type { Direction } from "./prompts/direction.js";
 import { metricByName } from "./prompts/metrics/index.js";
 import type { Pair } from "./prompts/pair.js";
 import type { RunControl } from "./run-control.js";
+import type { ActivationSource } from "./sources/source.js";
 
 export const DEFAULT_METHOD: Method = "atp*";
 export const DEFAULT_METRIC = "logit-diff";
@@ -34,6 +35,8 @@ export interface RunOptions extends RunControl {
   readonly direction?: Direction;
   /** Most prompts in one pass; default 16. */
   readonly batchSize?: number;
+  /** Where patched values come from: `zeroSource()`, `meanSource(…)`; by default the pair's other prompt. */
+  readonly source?: ActivationSource;
 }
 
 export interface EstimateSelection {
@@ -137,14 +140,16 @@ export async function localize(
 function resolve({
   metric = DEFAULT_METRIC,
   direction = "noising",
-  batchSize,
+  batchSize = DEFAULT_BATCH_SIZE,
+  source,
   onProgress,
   signal,
 }: RunOptions) {
   return {
     metric: metricByName(metric),
     direction,
-    batchSize: batchSize ?? DEFAULT_BATCH_SIZE,
+    batchSize,
+    ...(source && { source }),
     ...(onProgress && { onProgress }),
     ...(signal && { signal }),
   };

@@ -15,6 +15,7 @@ import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric, prepareOnRuns } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
+import type { ActivationSource } from "../sources/source.js";
 import { type RecordedRuns, recordRuns } from "./runs.js";
 
 /**
@@ -32,6 +33,8 @@ export interface EstimateOptions extends RunControl {
   readonly batchSize: number;
   /** What the activations of a batch may take, in bytes; default 1 GiB. Beyond it layers are computed twice. */
   readonly activationBudgetBytes?: number;
+  /** Where patched values come from, if not from the pair's source prompt: zeros, means. Stays the caller's. */
+  readonly source?: ActivationSource;
 }
 
 export interface Estimates {
@@ -127,12 +130,18 @@ export function checkGradient({ name, differentiable, flatOnClean }: Metric, dir
 async function estimateBatch(
   model: Model,
   { pairs, length: T }: PairBatch,
-  { metric, direction, space, activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES }: EstimateOptions,
+  {
+    metric,
+    direction,
+    space,
+    activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES,
+    source: replacement,
+  }: EstimateOptions,
   scores: ScoreTable,
   sweep: Sweep,
 ): Promise<{ base: Float32Array; source: Float32Array; forwardEquivalents: number }> {
   const sites = [...new Set(space.groups.map((group) => group.site))];
-  const runs = await recordRuns(model, pairs, direction, sites, activationBudgetBytes);
+  const runs = await recordRuns(model, pairs, direction, sites, activationBudgetBytes, replacement);
   try {
     const finals = { base: runs.base.final, source: runs.source.final };
     const prepared = await prepareOnRuns(model, metric, pairs, direction, finals);

@@ -21,11 +21,12 @@ import { embed, type Readout, readout } from "../model/transformer.js";
 import type { BlockWeights } from "../model/weights.js";
 import { basePrompt, type Direction, sourcePrompt } from "../prompts/direction.js";
 import type { Pair } from "../prompts/pair.js";
+import type { ActivationSource } from "../sources/source.js";
 
 /** What the backward sweep needs of one layer. */
 export type LayerRecord = {
   readonly saved: BlockSaved;
-  /** source − base at each site under study, in the site's shape. */
+  /** patched − base value at each site under study, in the site's shape. */
   readonly differences: { readonly [site in Site]?: tf.Tensor };
 };
 
@@ -52,6 +53,7 @@ export interface RecordedRuns {
  * @param pairs B pairs of one token length
  * @param sites the sites whose differences are wanted
  * @param budgetBytes how much the layer records may hold together; residual streams are kept in any case
+ * @param replacement where patched values come from, if not from the source run
  */
 export async function recordRuns(
   model: Model,
@@ -59,6 +61,7 @@ export async function recordRuns(
   direction: Direction,
   sites: readonly Site[],
   budgetBytes: number,
+  replacement?: ActivationSource,
 ): Promise<RecordedRuns> {
   const context = makeBlockContext(model.config, pairs[0].clean.length);
   const layers: KeptLayer[] = [];
@@ -76,7 +79,7 @@ export async function recordRuns(
   };
   for (let layer = 0; layer < model.config.layers; layer++) {
     const weights = await model.weights.layer(layer);
-    const { record, next } = runLayer(context, weights, layer, streams, sites);
+    const { record, next } = runLayer(context, weights, layer, streams, sites, replacement);
     model.weights.release(layer);
     const size = bytesOf(record);
     if (bytes + size <= budgetBytes) {
@@ -101,7 +104,7 @@ export async function recordRuns(
     use(layer, weights, work) {
       const kept = layers[layer];
       if ("record" in kept) return work(kept.record);
-      const { record, next } = runLayer(context, weights, layer, kept.streams, sites);
+      const { record, next } = runLayer(context, weights, layer, kept.streams, sites, replacement);
       tf.dispose(next);
       recomputed++;
       try {
@@ -124,6 +127,7 @@ function runLayer(
   layer: number,
   { base, source }: Streams,
   sites: readonly Site[],
+  replacement?: ActivationSource,
 ): { record: LayerRecord; next: Streams } {
   return tf.tidy(() => {
     const run = (resid: tf.Tensor3D) => {
@@ -139,7 +143,8 @@ function runLayer(
     const differences: { [site in Site]?: tf.Tensor } = {};
     for (const [site, baseValue] of baseRun.captured) {
       const sourceValue = sourceRun.captured.get(site);
-      if (sourceValue) differences[site] = tf.sub(sourceValue, baseValue);
+      const patched = replacement ? replacement.valuesAt(site, layer, baseValue) : sourceValue;
+      if (patched) differences[site] = tf.sub(patched, baseValue);
       tf.dispose([baseValue, ...(sourceValue ? [sourceValue] : [])]);
     }
     return {

@@ -3,6 +3,7 @@
 import { checkGradient } from "../atp/batches.js";
 import { checkMethod } from "../atpstar/estimate.js";
 import { estimate } from "../localize.js";
+import type { Site } from "../model/sites.js";
 import { makeNodeSpace, parseSites } from "../nodes/node-space.js";
 import { positionLabels } from "../nodes/positions.js";
 import type { CliContext } from "./context.js";
@@ -10,6 +11,7 @@ import type { EstimateCommandOptions } from "./options.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
 import { saveRun } from "./save-run.js";
+import { withSource } from "./source.js";
 
 export async function estimateCommand(options: EstimateCommandOptions, context: CliContext): Promise<void> {
   await withRun(
@@ -17,29 +19,33 @@ export async function estimateCommand(options: EstimateCommandOptions, context: 
     options,
     context,
     (prepared) => checkSelection(prepared, options),
-    async (run) => {
-      const ranking = await estimate(run.model, run.pairs, {
-        ...run.runOptions,
-        method: options.method,
-        nodes: options.nodes,
-        positions: options.positions,
-      });
-      run.clock.lap("estimate");
-      printRun(await saveRun(run, ranking, context.signal), run.files, options.json === true);
-    },
+    (run, sites) =>
+      withSource(run, sites, async (runOptions) => {
+        const ranking = await estimate(run.model, run.pairs, {
+          ...runOptions,
+          method: options.method,
+          nodes: sites,
+          positions: options.positions,
+        });
+        run.clock.lap("estimate");
+        printRun(await saveRun(run, ranking, context.signal), run.files, options.json === true);
+      }),
   );
 }
 
 /**
  * Checks that the metric can be estimated by the method, and that model and pairs have the selected nodes.
+ * @returns the selected sites
  * @throws InputError
  */
 export function checkSelection(
   { metric, pairs, opened }: PreparedRun,
   { direction, method, nodes, positions }: EstimateCommandOptions,
-): void {
+): readonly Site[] {
   checkGradient(metric, direction);
   checkMethod(method, opened.config.layers);
   const { config } = opened;
-  makeNodeSpace(config, parseSites(nodes, config), positionLabels(positions, pairs));
+  const sites = parseSites(nodes, config);
+  makeNodeSpace(config, sites, positionLabels(positions, pairs));
+  return sites;
 }

@@ -7,6 +7,7 @@ import type { LocalizeCommandOptions } from "./options.js";
 import { withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
 import { saveRun } from "./save-run.js";
+import { withSource } from "./source.js";
 
 export async function localizeCommand(options: LocalizeCommandOptions, context: CliContext): Promise<void> {
   await withRun(
@@ -14,21 +15,22 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
     options,
     context,
     (prepared) => checkSelection(prepared, options),
-    async (run) => {
-      const ranking = await localize(run.model, run.pairs, {
-        ...run.runOptions,
-        method: options.method,
-        nodes: options.nodes,
-        positions: options.positions,
-        topK: options.topK,
-        onEstimates: async (estimates) => {
-          run.clock.lap("estimate");
-          await saveRun(run, estimates, context.signal);
-          context.saved = `the estimates are in ${run.files.ranked}, none of them verified`;
-        },
-      });
-      run.clock.lap("verify");
-      printRun(await saveRun(run, ranking, context.signal), run.files, options.json === true);
-    },
+    (run, sites) =>
+      withSource(run, sites, async (runOptions) => {
+        const ranking = await localize(run.model, run.pairs, {
+          ...runOptions,
+          method: options.method,
+          nodes: sites,
+          positions: options.positions,
+          topK: options.topK,
+          onEstimates: async (estimates) => {
+            run.clock.lap("estimate");
+            await saveRun(run, estimates, context.signal);
+            context.saved = `the estimates are in ${run.files.ranked}, none of them verified`;
+          },
+        });
+        run.clock.lap("verify");
+        printRun(await saveRun(run, ranking, context.signal), run.files, options.json === true);
+      }),
   );
 }

@@ -30,6 +30,8 @@ export interface RunCommandOptions {
   readonly seed: number;
   readonly json?: true;
   readonly verbose?: true;
+  /** In commands that have `--source`. */
+  readonly source?: string;
 }
 
 export interface EstimateCommandOptions extends RunCommandOptions {
@@ -76,6 +78,18 @@ export function addInputOptions(command: Command): Command {
     )
     .option("--max-pairs <n>", "use a random sample of the pairs", positiveInteger)
     .option("--seed <n>", "seed of that sample", integer, 0);
+}
+
+/** Values of --source that are not files. */
+export const NAMED_SOURCES: readonly string[] = ["prompt", "zero", "mean"];
+
+/** Where patched values come from. */
+export function addSourceOption(command: Command): Command {
+  return command.option(
+    "--source <what>",
+    "patched values: prompt (of the same pair), zero, mean (over the source prompts), or a pairs file to average over",
+    "prompt",
+  );
 }
 
 /** Which nodes are estimated, and how. */

@@ -14,7 +14,7 @@ import type { Pair } from "../prompts/pair.js";
 import { readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import { type CliContext, printNote } from "./context.js";
-import type { RunCommandOptions } from "./options.js";
+import { NAMED_SOURCES, type RunCommandOptions } from "./options.js";
 import { checkInputFile, checkOutputFolder, makeOutputFolder, type OutputFiles } from "./output-folder.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
 import { StageClock } from "./stage-clock.js";
@@ -31,6 +31,8 @@ export interface PreparedRun {
   /** Pairs in the files, before sampling. */
   readonly available: number;
   readonly progress: ProgressDisplay;
+  /** Pairs that --source averages over, if it names a file. */
+  readonly sourcePairs?: readonly Pair[];
   /** How effects are estimated; absent in a command that does not. */
   readonly method?: Method;
 }
@@ -68,11 +70,16 @@ async function prepareRun(
   const date = new Date();
   const metric = metricByName(options.metric);
   for (const file of options.pairs) await checkInputFile("--pairs", file);
+  const { source = "prompt" } = options;
+  const sourceFile = NAMED_SOURCES.includes(source) ? undefined : source;
+  if (sourceFile !== undefined) await checkInputFile("--source", sourceFile);
   const files = await checkOutputFolder(options.out);
   const progress = showProgress();
   const opened = await openForCommand(options.model, context, progress);
   try {
     const all = await readPairs(options.pairs, opened, metric.needs);
+    const sourcePairs =
+      sourceFile === undefined ? undefined : await readPairs(sourceFile, opened, metric.needs);
     const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
     return {
       command,
@@ -84,6 +91,7 @@ async function prepareRun(
       pairs,
       available: all.length,
       progress,
+      ...(sourcePairs && { sourcePairs }),
       ...(options.method && { method: options.method }),
     };
   } catch (error) {

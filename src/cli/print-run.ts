@@ -26,13 +26,14 @@ export function printRun(
   printResult([heading(summary), "", table, "", footing(summary, ranked, file)].join("\n"));
 }
 
-function heading({ model, pairs, metric, direction, method, engine }: RunSummary): string {
+function heading({ model, pairs, metric, direction, source, method, engine }: RunSummary): string {
   const sample = pairs.used < pairs.available ? ` (a sample of ${pairs.available})` : "";
   return labelled([
     ["model", `${model.name} (${model.family}, ${model.layers} layers)`],
     ["pairs", `${pairs.used}${sample} from ${pairs.files.join(", ")}`],
     ["metric", `${metric.name}: base ${withSign(metric.base, 3)} → source ${withSign(metric.source, 3)}`],
     ["direction", `${direction}: ${DIRECTION_TEXTS[direction]}`],
+    ...(source ? [["source", `${source}, in place of the other prompt's activations`] as const] : []),
     ...(method ? [["method", `${method}: ${METHOD_DESCRIPTIONS[method]}`] as const] : []),
     ["engine", `${engine.backend} (${engine.device}): ${engine.reason}`],
   ]);

@@ -12,6 +12,7 @@ import {
   addReportOptions,
   addRunOptions,
   addSelectionOptions,
+  addSourceOption,
   addTopKOption,
   type EstimateCommandOptions,
   type InfoCommandOptions,
@@ -41,25 +42,23 @@ export function makeProgram(context: CliContext): Command {
     .command("estimate")
     .description("estimate the effects of all selected nodes by attribution patching")
     .action((options: EstimateCommandOptions) => estimateCommand(options, context));
-  addReportOptions(addRunOptions(addSelectionOptions(addInputOptions(estimate)))).addHelpText(
-    "after",
-    ESTIMATE_HELP,
-  );
+  addReportOptions(
+    addRunOptions(addSelectionOptions(addSourceOption(addInputOptions(estimate)))),
+  ).addHelpText("after", ESTIMATE_HELP);
 
   const localize = program
     .command("localize")
     .description("estimate all selected nodes, verify the best by exact patching")
     .action((options: LocalizeCommandOptions) => localizeCommand(options, context));
-  addReportOptions(addRunOptions(addTopKOption(addSelectionOptions(addInputOptions(localize))))).addHelpText(
-    "after",
-    LOCALIZE_HELP,
-  );
+  addReportOptions(
+    addRunOptions(addTopKOption(addSelectionOptions(addSourceOption(addInputOptions(localize))))),
+  ).addHelpText("after", LOCALIZE_HELP);
 
   const verify = program
     .command("verify")
     .description("exact effects of chosen nodes: of --node, and of the first nodes of --from")
     .action((options: VerifyCommandOptions) => verifyCommand(options, context));
-  addReportOptions(addRunOptions(addNodeChoiceOptions(addInputOptions(verify)))).addHelpText(
+  addReportOptions(addRunOptions(addNodeChoiceOptions(addSourceOption(addInputOptions(verify))))).addHelpText(
     "after",
     VERIFY_HELP,
   );

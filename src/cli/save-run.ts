@@ -48,6 +48,7 @@ export async function saveRun(
   run.progress.finish();
   const { command, options, date, opened, metric, pairs, available, engine } = run;
   const { family, layers } = opened.config;
+  const { source = "prompt" } = options;
   const summary: RunSummary = {
     atpkit: packageVersion(),
     command,
@@ -57,6 +58,7 @@ export async function saveRun(
     pairs: { files: options.pairs, available, used: pairs.length },
     metric: { name: metric.name, base: mean(ranking.baseMetric), source: mean(ranking.sourceMetric) },
     direction: options.direction,
+    ...(source !== "prompt" && { source }),
     ...(run.method && { method: run.method }),
     nodes,
     engine,

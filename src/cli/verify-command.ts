@@ -14,6 +14,7 @@ import { checkInputFile } from "./output-folder.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
 import { saveRun } from "./save-run.js";
+import { withSource } from "./source.js";
 
 /** The chosen nodes by id, each with its row of the list where it has one. */
 type Chosen = ReadonlyMap<string, ReadRankedNode | undefined>;
@@ -39,16 +40,20 @@ export async function verifyCommand(options: VerifyCommandOptions, context: CliC
       if (from !== undefined) await warnOfMixture(from, options);
       return chosen;
     },
-    async (run, chosen) => {
-      const ranking = await verify(run.model, run.pairs, [...chosen.keys()], run.runOptions);
-      run.clock.lap("verify");
-      const { tokenizer } = run.opened;
-      const verified = [...rankedNodes(ranking, { ...(tokenizer && { tokenizer }) })].map((row) => {
-        const older = chosen.get(row.node)?.row;
-        return older ? withEstimateOf(row, older) : row;
+    (run, chosen) => {
+      const ids = [...chosen.keys()];
+      const sites = [...new Set(ids.map((id) => parseNodeId(id).site))];
+      return withSource(run, sites, async (runOptions) => {
+        const ranking = await verify(run.model, run.pairs, ids, runOptions);
+        run.clock.lap("verify");
+        const { tokenizer } = run.opened;
+        const verified = [...rankedNodes(ranking, { ...(tokenizer && { tokenizer }) })].map((row) => {
+          const older = chosen.get(row.node)?.row;
+          return older ? withEstimateOf(row, older) : row;
+        });
+        const rows = from === undefined ? verified : mergeVerified(rowsOf(from), verified);
+        printRun(await saveRun(run, ranking, context.signal, rows), run.files, options.json === true);
       });
-      const rows = from === undefined ? verified : mergeVerified(rowsOf(from), verified);
-      printRun(await saveRun(run, ranking, context.signal, rows), run.files, options.json === true);
     },
   );
 }
@@ -89,9 +94,9 @@ function checkNodes({ opened, pairs }: PreparedRun, chosen: Chosen, file: string
 /** A list may be verified with a metric that has no gradient; but then its rows should not be compared. */
 async function warnOfMixture(
   file: string,
-  { model, metric, direction }: VerifyCommandOptions,
+  { model, metric, direction, source = "prompt" }: VerifyCommandOptions,
 ): Promise<void> {
-  const difference = await differenceFromSummary(file, { model, metric, direction });
+  const difference = await differenceFromSummary(file, { model, metric, direction, source });
   if (difference === undefined) return;
   printNote(
     `warning: ${file} was computed with ${difference}: its contributions and the new ones do not compare`,

@@ -10,6 +10,7 @@ import { embed, readout, runBlocks } from "../model/transformer.js";
 import type { NodeGroup } from "../nodes/node-space.js";
 import { basePrompt, type Direction, sourcePrompt } from "../prompts/direction.js";
 import type { Pair } from "../prompts/pair.js";
+import type { ActivationSource } from "../sources/source.js";
 import type { BatchPlan } from "./plan.js";
 
 /** Owns tensors: `dispose` it when the batch is done. */
@@ -18,7 +19,7 @@ export interface BaseAndSource {
   readonly baseResiduals: ReadonlyMap<number, tf.Tensor3D>;
   /** Keys and values of the base run at all positions, by layer; of the layers that a run with a past goes through. */
   readonly baseKeysAndValues: ReadonlyMap<number, Past>;
-  /** Values of the source run, in the site's shape. */
+  /** Values that are patched in, in the site's shape. */
   readonly sourceValues: ReadonlyMap<NodeGroup, tf.Tensor>;
   /** `final` of either run at each pair's metric position, [B, D]. */
   readonly baseFinal: tf.Tensor2D;
@@ -29,12 +30,14 @@ export interface BaseAndSource {
 /**
  * Runs both prompts of every pair of the batch.
  * @param plan what the patched runs will need
+ * @param source where patched values come from, if not from the source run
  */
 export async function runBaseAndSource(
   model: Model,
   pairs: readonly Pair[],
   direction: Direction,
   { runs, groups }: Pick<BatchPlan, "runs" | "groups">,
+  source?: ActivationSource,
 ): Promise<BaseAndSource> {
   const context = makeBlockContext(model.config, pairs[0].clean.length);
   const baseResiduals = new Map<number, tf.Tensor3D>();
@@ -71,7 +74,10 @@ export async function runBaseAndSource(
     (pair) => sourcePrompt(pair, direction),
     (point, layer, value) => {
       const group = wanted.find((candidate) => candidate.site === point && candidate.layer === layer);
-      if (group) sourceValues.set(group, tf.keep(tf.clone(value)));
+      if (group) {
+        const patched = source ? source.valuesAt(group.site, layer, value) : tf.clone(value);
+        sourceValues.set(group, tf.keep(patched));
+      }
       return value;
     },
   );

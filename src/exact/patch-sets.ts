@@ -20,6 +20,7 @@ import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric, type MetricOnRuns, prepareOnRuns } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
+import type { ActivationSource } from "../sources/source.js";
 import { type BaseAndSource, runBaseAndSource } from "./base-and-source.js";
 import { patchEdit } from "./patch-masks.js";
 import { type BatchPlan, chunksOfOneStart, type PatchedRun, planBatch } from "./plan.js";
@@ -29,6 +30,8 @@ export interface ExactOptions extends RunControl {
   readonly direction: Direction;
   /** Most pairs in one pass, and most patched prompts, counted by their tokens: short runs go in larger batches. */
   readonly batchSize: number;
+  /** Where patched values come from, if not from the pair's source prompt: zeros, means. Stays the caller's. */
+  readonly source?: ActivationSource;
 }
 
 export interface ExactEffects {
@@ -108,7 +111,7 @@ interface Unpatched {
 
 async function runUnpatched(model: Model, plan: BatchPlan, options: ExactOptions): Promise<Unpatched> {
   const { pairs } = plan.batch;
-  const runs = await runBaseAndSource(model, pairs, options.direction, plan);
+  const runs = await runBaseAndSource(model, pairs, options.direction, plan, options.source);
   try {
     const finals = { base: runs.baseFinal, source: runs.sourceFinal };
     return { runs, metric: await prepareOnRuns(model, options.metric, pairs, options.direction, finals) };

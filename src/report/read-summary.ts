@@ -10,6 +10,7 @@ const basisSchema = z.object({
   model: z.object({ name: z.string() }),
   metric: z.object({ name: z.string() }),
   direction: z.string(),
+  source: z.string().default("prompt"),
 });
 
 /**
@@ -18,7 +19,12 @@ const basisSchema = z.object({
  */
 export async function differenceFromSummary(
   rankedCsv: string,
-  run: { readonly model: string; readonly metric: string; readonly direction: RunSummary["direction"] },
+  run: {
+    readonly model: string;
+    readonly metric: string;
+    readonly direction: RunSummary["direction"];
+    readonly source: string;
+  },
 ): Promise<string | undefined> {
   let text: string;
   try {
@@ -28,12 +34,13 @@ export async function differenceFromSummary(
   }
   const parsed = basisSchema.safeParse(parseJson(text));
   if (!parsed.success) return undefined;
-  const { model, metric, direction } = parsed.data;
+  const { model, metric, direction, source } = parsed.data;
   const differences = (
     [
       ["model", model.name, run.model],
       ["metric", metric.name, run.metric],
       ["direction", direction, run.direction],
+      ["source", source, run.source],
     ] as const
   ).filter(([, old, now]) => old !== now);
   if (differences.length === 0) return undefined;

@@ -33,6 +33,8 @@ export interface RunSummary {
   /** Mean metric of the base and of the source runs. */
   readonly metric: { readonly name: string; readonly base: number; readonly source: number };
   readonly direction: Direction;
+  /** What was patched in, where it was not the other prompt of each pair. */
+  readonly source?: string;
   /** How the effects were estimated; absent when nothing was. */
   readonly method?: Method;
   readonly nodes: { readonly ranked: number; readonly verified: number };

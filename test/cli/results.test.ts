@@ -6,11 +6,13 @@ import { parseFile } from "fast-csv";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { loadModel } from "../../src/checkpoint/load-model.js";
-import { localize } from "../../src/localize.js";
+import { localize, verify } from "../../src/localize.js";
 import { rankedNodes } from "../../src/nodes/ranking.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
 import { readPairs } from "../../src/prompts/read-pairs.js";
 import { samplePairs } from "../../src/prompts/sample-pairs.js";
+import { meanSource } from "../../src/sources/mean.js";
+import { zeroSource } from "../../src/sources/zero.js";
 import { startTestEngine, testBackend } from "../support/engine.js";
 import { largestError, relativeError } from "../support/errors.js";
 import { siteOfKind } from "../support/golden-nodes.js";
@@ -147,6 +149,48 @@ describe("a golden, all of its nodes verified", () => {
       expect(row.token).toBe(same ? String(golden.clean[position]) : "");
     }
   });
+});
+
+describe("--source", () => {
+  const nodes = ["L0.z[3]@end", "L2.mlpOut@*"];
+
+  it.each(["zero", "mean", "models/demo/pairs/ioi-mixed.jsonl"])(
+    "%s: effects of the library's source",
+    async (what) => {
+      const folder = join(out, `source-${what.replaceAll("/", "-")}`);
+      const args = ["--max-pairs", "3", "--source", what, "--out", folder];
+      const { code, stdout } = await runCli(["verify", ...RUN, ...args, "--node", ...nodes]);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(
+        new RegExp(`^source +${what}, in place of the other prompt's activations$`, "m"),
+      );
+      const rows = await rowsOf(join(folder, "ranked.csv"));
+
+      await startTestEngine();
+      const model = await loadModel(DEMO);
+      const { needs } = metricByName("logit-diff");
+      const pairs = samplePairs(await readPairs(IOI, model, needs), 3, 0);
+      const averaged = what === "mean" ? pairs : what === "zero" ? [] : await readPairs(what, model, needs);
+      const source =
+        what === "zero"
+          ? zeroSource()
+          : await meanSource(model, averaged, {
+              direction: "noising",
+              sites: ["z", "mlpOut"],
+              batchSize: 16,
+              studied: pairs,
+            });
+      const ranking = await verify(model, pairs, nodes, { source });
+      const expected = [...rankedNodes(ranking)];
+      expect(rows.map(({ node, effect_mean }) => [node, Math.fround(Number(effect_mean))])).toEqual(
+        expected.map(({ node, effectMean }) => [node, Math.fround(effectMean ?? Number.NaN)]),
+      );
+      source.dispose();
+      model.dispose();
+      const summary: unknown = JSON.parse(await readFile(join(folder, "summary.json"), "utf8"));
+      expect(summary).toMatchObject({ source: what });
+    },
+  );
 });
 
 describe("localize on the demo model", () => {

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("differenceFromSummary", () => {
-  const run = { model: "m", metric: "prob", direction: "noising" } as const;
+  const run = { model: "m", metric: "prob", direction: "noising", source: "prompt" } as const;
   const summary = {
     model: { name: "m", layers: 2 },
     metric: { name: "prob", base: 1 },
@@ -28,6 +28,7 @@ describe("differenceFromSummary", () => {
       await difference(JSON.stringify({ ...summary, metric: { name: "kl" }, direction: "denoising" })),
     ).toBe("metric kl (now prob), direction denoising (now noising)");
     expect(await difference(JSON.stringify({ ...summary, model: { name: "n" } }))).toBe("model n (now m)");
+    expect(await difference(JSON.stringify({ ...summary, source: "zero" }))).toBe("source zero (now prompt)");
   });
 
   it("knows nothing of a list without a summary", async () => {
