@@ -15,8 +15,9 @@ import { embed, readout, runBlocks } from "../src/model/transformer.js";
 import { makeNodeSpace } from "../src/nodes/node-space.js";
 import { positionLabels } from "../src/nodes/positions.js";
 import { metricByName } from "../src/prompts/metrics/index.js";
-import type { Pair } from "../src/prompts/pair.js";
+import { madeUpPairs } from "./made-up-pairs.js";
 import { GPT2_SMALL, randomModel } from "./random-model.js";
+import { median, peakMemory, spread, timed } from "./timing.js";
 
 const PAIRS = 8;
 const TOKENS = 64;
@@ -26,22 +27,7 @@ if (prefer !== "tensorflow" && prefer !== "wasm") throw new Error("expected an e
 const engine = await startEngine({ prefer });
 
 const model = randomModel(GPT2_SMALL);
-const pairs: Pair[] = Array.from({ length: PAIRS }, (_, b) => {
-  const clean = Array.from(
-    { length: TOKENS },
-    (_unused, t) => (b * 7919 + t * 104_729) % GPT2_SMALL.vocabulary,
-  );
-  const corrupted = clean.map((token, t) => (t % 8 === 3 ? (token + 1) % GPT2_SMALL.vocabulary : token));
-  return {
-    clean,
-    corrupted,
-    answers: [b],
-    wrong: [b + PAIRS],
-    roles: new Map(),
-    metricPosition: TOKENS - 1,
-    origin: `pair ${b}`,
-  };
-});
+const pairs = madeUpPairs(PAIRS, TOKENS, GPT2_SMALL.vocabulary);
 const sites = ["residPre", "q", "k", "v", "z", "residMid", "neuron", "residPost"] as const;
 const space = makeNodeSpace(model.config, sites, positionLabels("each", pairs));
 const metric = metricByName("logit-diff");
@@ -67,12 +53,6 @@ async function estimate(): Promise<void> {
   await estimateAtp(model, pairs, { metric, direction: "noising", space, batchSize: PAIRS });
 }
 
-async function seconds(work: () => Promise<void>): Promise<number> {
-  const start = performance.now();
-  await work();
-  return (performance.now() - start) / 1000;
-}
-
 /** Time of the product that dominates the model, for GFLOP/s of the same machine at the same moment. */
 function productSeconds(): number {
   const a = tf.ones([1024, 1024]) as tf.Tensor2D;
@@ -84,8 +64,6 @@ function productSeconds(): number {
   return elapsed;
 }
 
-const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
 const tensorsBefore = tf.memory().numTensors;
 await forwardOfBothRuns();
 await estimate();
@@ -94,21 +72,18 @@ const estimates: number[] = [];
 const ratios: number[] = [];
 const products: number[] = [];
 for (let r = 0; r < Number(repeats); r++) {
-  forwards.push(await seconds(forwardOfBothRuns));
-  estimates.push(await seconds(estimate));
+  forwards.push((await timed(forwardOfBothRuns)).clock);
+  estimates.push((await timed(estimate)).clock);
   ratios.push(estimates[r] / forwards[r]);
   products.push(productSeconds());
 }
 const gigaflops = (2 * 1024 ** 3) / median(products) / 1e9;
-const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
 console.log(`engine                      ${engine.backend} (${engine.device})`);
 console.log(`nodes                       ${space.size}`);
-console.log(`forward of both runs        ${median([...forwards]).toFixed(2)} s (median of ${repeats})`);
-console.log(`AtP                         ${median([...estimates]).toFixed(2)} s`);
-console.log(
-  `AtP ÷ forward of both runs  ${median([...ratios]).toFixed(2)} (${Math.min(...ratios).toFixed(2)} … ${Math.max(...ratios).toFixed(2)})`,
-);
+console.log(`forward of both runs        ${median(forwards).toFixed(2)} s (median of ${repeats})`);
+console.log(`AtP                         ${median(estimates).toFixed(2)} s`);
+console.log(`AtP ÷ forward of both runs  ${spread(ratios)}`);
 console.log(`1024³ product               ${gigaflops.toFixed(0)} GFLOP/s`);
-console.log(`peak resident memory        ${mebibytes(process.resourceUsage().maxRSS * 1024)}`);
+console.log(`peak resident memory        ${peakMemory()}`);
 console.log(`tensors before and after    ${tensorsBefore}, ${tf.memory().numTensors}`);
 model.dispose();

@@ -97,5 +97,6 @@ export function batchedProduct(
 function asStack(x: tf.Tensor, lead: readonly number[], stack: number): tf.Tensor3D {
   const perStream = x.rank === lead.length + 2 ? stack : stack / lead[0];
   const matrices = tf.reshape(x, [perStream, x.shape[x.rank - 2], x.shape[x.rank - 1]]) as tf.Tensor3D;
-  return perStream === stack ? matrices : tf.tile(matrices, [stack / perStream, 1, 1]);
+  // Not tf.tile, which the embedded engine runs element by element.
+  return perStream === stack ? matrices : tf.concat(Array(stack / perStream).fill(matrices), 0);
 }
