@@ -12,7 +12,37 @@ export {
 } from "./checkpoint/load-model.js";
 export { type Engine, type EngineOptions, startEngine } from "./engine/start-engine.js";
 export { InputError, RunError } from "./errors.js";
+export {
+  type CircuitMetrics,
+  type Completeness,
+  type CompletenessOptions,
+  completeness,
+  type Incompleteness,
+  type Minimality,
+  type MinimalityOptions,
+  minimality,
+  type NodeMinimality,
+} from "./exact/circuits.js";
+export {
+  type CurveValue,
+  type Faithfulness,
+  type FaithfulnessArea,
+  type FaithfulnessOptions,
+  type FaithfulnessPoint,
+  faithfulness,
+  type OrderedNodes,
+  type SignedNode,
+} from "./exact/faithfulness.js";
 export { type ExactEffects, type ExactOptions, exactEffects } from "./exact/patch-sets.js";
+export { endsOfLayers, type PathEnds, type Senders } from "./exact/path-ends.js";
+export {
+  type DirectPaths,
+  directPaths,
+  type PathEffects,
+  type PathOptions,
+  pathEffects,
+} from "./exact/paths.js";
+export { formatReceiver, parseReceiver, type Receiver } from "./exact/receivers.js";
 export {
   type EstimateSelection,
   estimate,

@@ -163,7 +163,7 @@ export function spaceOfNodes(config: ModelConfig, pairs: readonly Pair[], nodes:
   for (const node of nodes) {
     if (pairs.some((pair) => spanInPair(node.position, pair))) continue;
     throw new InputError(
-      `verify: expected a position or role that some pair has, got ${node.position} in ${formatNodeId(node)}`,
+      `spaceOfNodes: expected a position or role that some pair has, got ${node.position} in ${formatNodeId(node)}`,
     );
   }
   const sites = sitesOf(config).filter((site) => nodes.some((node) => node.site === site));

@@ -1,8 +1,11 @@
 /** @file The help texts below the options: what goes in, what comes out, and commands to try. */
 
 import { METHOD_DESCRIPTIONS, METHODS } from "../atpstar/methods.js";
+import { SENDER_SITES } from "../exact/path-ends.js";
 import { SITES, type Site } from "../model/sites.js";
 import { METRICS } from "../prompts/metrics/index.js";
+import { FAITHFULNESS_HEADER } from "../report/faithfulness-csv.js";
+import { PATHS_HEADER } from "../report/paths-csv.js";
 import { RANKED_HEADER } from "../report/ranked-csv.js";
 
 const SITE_TEXTS: Readonly<Record<Site, string>> = {
@@ -83,6 +86,56 @@ ${columns(RANKED_HEADER, 6).replaceAll(/^ {2}/gm, "                ")}
   summary.json  model, pairs, metric, options, engine, cost in forward passes and seconds
 `;
 
+const CURVES = `
+Curves, for the first k nodes of the list and all other nodes: those of the list's sites at its
+positions, in every layer
+  keep          the first k are left alone, all others are patched
+  remove        the first k are patched, all others are left alone
+  f             faithfulness, (metric − metric of the source runs) ÷ (metric of the base − of the
+                source runs), a ratio of means over pairs: 1 like the base runs, 0 like the source
+                runs. With --source zero or mean, all nodes patched take the source runs' place
+  area          under f, by trapezoids: over k/n, and over ln(1 + k)/ln(1 + n), n ranked nodes. In a
+                good list few nodes suffice: near 1 for keep, near 0 for remove
+  negative      verified nodes among the first k that push the other way: their effect has the sign
+                opposite to metric of the source − of the base runs
+Left alone is not held fixed: a node that is not patched is computed from what reaches it. Patching
+all nodes (k = 0 of keep) gives f = 0 only where the list's sites and positions carry everything.
+
+Written to the folder of --out, each complete or not at all
+  faithfulness.csv   one row per k; an empty cell is not computed. Columns:
+${columns(FAITHFULNESS_HEADER, 4).replaceAll(/^ {2}/gm, "                     ")}
+  faithfulness.json  the same with areas, negative nodes, model, pairs, options, engine and cost
+`;
+
+const PATHS = `
+Paths: the sender takes its source value. What that changes in the residual stream reaches the
+receivers directly; every other component between them keeps its output of the base run. Behind
+the receivers everything runs.
+Senders: nodes that write to the residual stream, L{layer}.{site}[{index}]@{position}
+${list(SENDER_SITES.map((site) => [site, SITE_TEXTS[site]] as const))}
+Receivers: L{layer}.{what}@{position}, or final
+${list([
+  ["L3.q[1]@end", 'query of head 1 of layer 3 at the position that has the role "end"'],
+  ["L3.k[0]@*", "key of kv-head 0, all positions at once; likewise v[0]"],
+  ["L2.mlp@7", "MLP of layer 2 at position 7"],
+  ["final", "the final residual stream: the direct effect on the logits; not beside other receivers"],
+])}
+Several receivers are patched together; each hears the sender only, not another receiver. With
+--direct each is patched by itself; the ends that are left out are all heads (z) and MLPs, and
+all q, k, v, mlp and final, at all positions. The receivers' norms are computed anew; with
+--freeze-norm they keep the scale 1/√(variance + ε) of the base run.
+
+Written to the folder of --out, each complete or not at all
+  paths.csv   one row per sender and receiver that have a path, largest first; an empty cell is
+              not computed. Columns:
+${columns(PATHS_HEADER, 4).replaceAll(/^ {2}/gm, "              ")}
+              effect: metric of the patched run − metric of the base run
+              contribution: mean over pairs of the absolute value
+              mean, se: signed mean over pairs and its standard error
+              recovered: mean effect ÷ (mean metric of the source − of the base runs)
+  paths.json  the same with model, pairs, metric, options, engine, cost in forward passes and seconds
+`;
+
 const EXIT_CODES = `
 Exit codes
   0 done; 1 the run failed; 2 wrong input or usage; 130, 143 interrupted (Ctrl-C, SIGTERM)
@@ -101,6 +154,13 @@ export const EXAMPLES = {
     "atp verify --model models/demo --pairs models/demo/pairs/ioi.jsonl --from atp-out/ranked.csv",
     "atp verify --model models/demo --pairs models/demo/pairs/ioi.jsonl --node 'L0.z[3]@end' 'L5.mlpOut@*'",
   ],
+  faithfulness: [
+    "atp faithfulness --model models/demo --pairs models/demo/pairs/ioi.jsonl --from atp-out/ranked.csv",
+  ],
+  path: [
+    "atp path --model models/demo --pairs models/demo/pairs/ioi.jsonl --sender 'L4.z[3]@*' --receiver final",
+    "atp path --model models/demo --pairs models/demo/pairs/ioi.jsonl --direct --layers 4-5",
+  ],
 } as const;
 
 function examples(lines: readonly string[]): string {
@@ -112,8 +172,9 @@ A node is a component of the model at one position or at all of them: a head, a 
 output. For a pair of prompts, its effect is how the metric changes when the node's activation of
 one prompt is put into the run of the other. estimate computes all effects approximately, from one
 backward pass (attribution patching), verify computes chosen ones exactly, localize does both:
-estimates all, verifies the best.
-${examples([...EXAMPLES.info, ...EXAMPLES.localize, ...EXAMPLES.verify])}
+estimates all, verifies the best. faithfulness tells how few nodes of the list carry the behaviour,
+path which way an effect takes.
+${examples([...EXAMPLES.info, ...EXAMPLES.localize, ...EXAMPLES.verify, ...EXAMPLES.faithfulness, ...EXAMPLES.path])}
 atp <command> --help has the formats, metrics and sites.
 ${EXIT_CODES}`;
 
@@ -123,3 +184,5 @@ export const ESTIMATE_HELP =
 export const LOCALIZE_HELP =
   PAIRS + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.localize);
 export const VERIFY_HELP = PAIRS + METRIC_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.verify);
+export const FAITHFULNESS_HELP = PAIRS + METRIC_LIST + CURVES + EXIT_CODES + examples(EXAMPLES.faithfulness);
+export const PATH_HELP = PAIRS + METRIC_LIST + PATHS + EXIT_CODES + examples(EXAMPLES.path);

@@ -50,6 +50,25 @@ export interface VerifyCommandOptions extends RunCommandOptions {
   readonly topK?: number;
 }
 
+export interface FaithfulnessCommandOptions extends RunCommandOptions {
+  readonly from: string;
+  readonly grid?: readonly number[];
+}
+
+export interface PathCommandOptions extends RunCommandOptions {
+  readonly sender?: readonly string[];
+  readonly receiver?: readonly string[];
+  readonly direct?: true;
+  readonly layers?: LayerRange;
+  readonly freezeNorm?: true;
+}
+
+/** Both of them included. */
+export interface LayerRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 export interface InfoCommandOptions {
   readonly json?: true;
   readonly verbose?: true;
@@ -130,8 +149,31 @@ export function addNodeChoiceOptions(command: Command): Command {
     .option("--top-k <n>", `how many nodes of that list (default: ${DEFAULT_TOP_K})`, positiveInteger);
 }
 
-/** How it is run, and where the results go. */
-export function addRunOptions(command: Command): Command {
+export function addCurveOptions(command: Command): Command {
+  return command
+    .requiredOption("--from <ranked.csv>", "ranked list: its order, and its sites and positions")
+    .option("--grid <k,...>", "how many first nodes (default: 1,2,5,10,20,50,… up to all)", wholeNumbers);
+}
+
+/** The two ends of paths. */
+export function addPathOptions(command: Command): Command {
+  return command
+    .option("--sender <id...>", "nodes that take their source values (format below)")
+    .option("--receiver <id...>", "what hears them: together, or with --direct each by itself (format below)")
+    .option("--direct", "the path of every sender to every receiver; those left out are all of --layers")
+    .option(
+      "--layers <first-last>",
+      "with --direct: layers of the ends that are left out (default: all)",
+      layerRange,
+    )
+    .option("--freeze-norm", "keep the scale of the receivers' norms as it is in the base run");
+}
+
+/**
+ * How it is run, and where the results go.
+ * @param results the files that the command writes
+ */
+export function addRunOptions(command: Command, results = "ranked.csv and summary.json"): Command {
   return command
     .option("--batch-size <n>", "most prompts in one pass", positiveInteger, DEFAULT_BATCH_SIZE)
     .addOption(
@@ -139,7 +181,7 @@ export function addRunOptions(command: Command): Command {
         .choices(ENGINES)
         .default("auto"),
     )
-    .option("--out <folder>", "where ranked.csv and summary.json go; created if missing", DEFAULT_OUT);
+    .option("--out <folder>", `where ${results} go; created if missing`, DEFAULT_OUT);
 }
 
 export function addReportOptions(command: Command): Command {
@@ -154,6 +196,20 @@ function positiveInteger(text: string): number {
     throw new InvalidArgumentError("Expected a positive integer.");
   }
   return value;
+}
+
+function layerRange(text: string): LayerRange {
+  const match = /^(\d+)-(\d+)$/.exec(text);
+  if (!match) throw new InvalidArgumentError("Expected two layers, such as 2-5.");
+  return { first: Number(match[1]), last: Number(match[2]) };
+}
+
+function wholeNumbers(text: string): number[] {
+  const values = text.split(",").map((part) => part.trim());
+  if (!values.every((value) => /^\d+$/.test(value) && Number.isSafeInteger(Number(value)))) {
+    throw new InvalidArgumentError("Expected whole numbers separated by commas.");
+  }
+  return values.map(Number);
 }
 
 function integer(text: string): number {

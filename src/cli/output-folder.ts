@@ -28,12 +28,18 @@ export async function checkOutputFolder(folder: string): Promise<OutputFiles> {
   } catch {
     throw new InputError(`--out: expected a folder that can be written to, got ${existing}`);
   }
-  for (const file of [files.ranked, files.summary]) {
-    if ((await isThere(file)) && !(await stat(file)).isFile()) {
-      throw new InputError(`--out: expected a file that can be replaced, got the folder ${file}`);
-    }
-  }
+  for (const file of [files.ranked, files.summary]) await checkReplaceable(file);
   return files;
+}
+
+/**
+ * Checks that a result can take the place of what has its name.
+ * @throws InputError for a folder
+ */
+export async function checkReplaceable(file: string): Promise<void> {
+  if ((await isThere(file)) && !(await stat(file)).isFile()) {
+    throw new InputError(`--out: expected a file that can be replaced, got the folder ${file}`);
+  }
 }
 
 /** Creates the folder. */

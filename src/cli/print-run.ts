@@ -26,7 +26,13 @@ export function printRun(
   printResult([heading(summary), "", table, "", footing(summary, ranked, file)].join("\n"));
 }
 
-function heading({ model, pairs, metric, direction, source, method, engine }: RunSummary): string {
+/** What was run on what. */
+export type RunHeading = Pick<
+  RunSummary,
+  "model" | "pairs" | "metric" | "direction" | "source" | "method" | "engine"
+>;
+
+export function heading({ model, pairs, metric, direction, source, method, engine }: RunHeading): string {
   const sample = pairs.used < pairs.available ? ` (a sample of ${pairs.available})` : "";
   return labelled([
     ["model", `${model.name} (${model.family}, ${model.layers} layers)`],
@@ -54,6 +60,7 @@ function footing(summary: RunSummary, ranked: string, file: string): string {
   ]);
 }
 
-function labelled(lines: readonly (readonly [string, string])[]): string {
+/** Lines of a label and a text. */
+export function labelled(lines: readonly (readonly [string, string])[]): string {
   return lines.map(([label, text]) => `${label.padEnd(9)}  ${text}`).join("\n");
 }

@@ -3,22 +3,36 @@
 import { Command } from "commander";
 import { type CliContext, printNote } from "./context.js";
 import { estimateCommand } from "./estimate-command.js";
-import { ESTIMATE_HELP, INFO_HELP, LOCALIZE_HELP, PROGRAM_HELP, VERIFY_HELP } from "./help.js";
+import { faithfulnessCommand } from "./faithfulness-command.js";
+import {
+  ESTIMATE_HELP,
+  FAITHFULNESS_HELP,
+  INFO_HELP,
+  LOCALIZE_HELP,
+  PATH_HELP,
+  PROGRAM_HELP,
+  VERIFY_HELP,
+} from "./help.js";
 import { infoCommand } from "./info-command.js";
 import { localizeCommand } from "./localize-command.js";
 import {
+  addCurveOptions,
   addInputOptions,
   addNodeChoiceOptions,
+  addPathOptions,
   addReportOptions,
   addRunOptions,
   addSelectionOptions,
   addSourceOption,
   addTopKOption,
   type EstimateCommandOptions,
+  type FaithfulnessCommandOptions,
   type InfoCommandOptions,
   type LocalizeCommandOptions,
+  type PathCommandOptions,
   type VerifyCommandOptions,
 } from "./options.js";
+import { pathCommand } from "./path-command.js";
 import { verifyCommand } from "./verify-command.js";
 import { packageVersion } from "./version.js";
 
@@ -62,5 +76,24 @@ export function makeProgram(context: CliContext): Command {
     "after",
     VERIFY_HELP,
   );
+
+  const faithfulness = program
+    .command("faithfulness")
+    .description("how much of the behaviour the first k nodes of a ranked list carry, for a grid of k")
+    .action((options: FaithfulnessCommandOptions) => faithfulnessCommand(options, context));
+  addReportOptions(
+    addRunOptions(
+      addCurveOptions(addSourceOption(addInputOptions(faithfulness))),
+      "faithfulness.csv and faithfulness.json",
+    ),
+  ).addHelpText("after", FAITHFULNESS_HELP);
+
+  const path = program
+    .command("path")
+    .description("exact effects of senders through chosen receivers only (path patching)")
+    .action((options: PathCommandOptions) => pathCommand(options, context));
+  addReportOptions(
+    addRunOptions(addPathOptions(addSourceOption(addInputOptions(path))), "paths.csv and paths.json"),
+  ).addHelpText("after", PATH_HELP);
   return program;
 }

@@ -12,6 +12,7 @@ const UNITS: Readonly<Record<string, string>> = {
   load: "layers",
   estimate: "pairs",
   verify: "patched runs",
+  patch: "patched runs",
   write: "rows",
 };
 

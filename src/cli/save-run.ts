@@ -46,28 +46,37 @@ export async function saveRun(
   }
   await writeRankedCsv(run.files.ranked, counted(), { signal });
   run.progress.finish();
-  const { command, options, date, opened, metric, pairs, available, engine } = run;
-  const { family, layers } = opened.config;
-  const { source = "prompt" } = options;
   const summary: RunSummary = {
-    atpkit: packageVersion(),
-    command,
-    date: date.toISOString(),
-    options,
-    model: { name: opened.name, family, layers },
-    pairs: { files: options.pairs, available, used: pairs.length },
-    metric: { name: metric.name, base: mean(ranking.baseMetric), source: mean(ranking.sourceMetric) },
-    direction: options.direction,
-    ...(source !== "prompt" && { source }),
-    ...(run.method && { method: run.method }),
+    ...describeRun(run, { base: mean(ranking.baseMetric), source: mean(ranking.sourceMetric) }),
     nodes,
-    engine,
     forwardEquivalents: ranking.forwardEquivalents,
     seconds,
   };
   await writeSummary(run.files.summary, summary);
   run.clock.skip();
   return { summary, rows: kept };
+}
+
+/** What was run on what, with which mean metric of the base and of the source runs. */
+export function describeRun(
+  { command, options, date, opened, metric, pairs, available, engine, method }: StartedRun,
+  means: { readonly base: number; readonly source: number },
+): Omit<RunSummary, "nodes" | "forwardEquivalents" | "seconds"> {
+  const { family, layers } = opened.config;
+  const { source = "prompt" } = options;
+  return {
+    atpkit: packageVersion(),
+    command,
+    date: date.toISOString(),
+    options,
+    model: { name: opened.name, family, layers },
+    pairs: { files: options.pairs, available, used: pairs.length },
+    metric: { name: metric.name, ...means },
+    direction: options.direction,
+    ...(source !== "prompt" && { source }),
+    ...(method && { method }),
+    engine,
+  };
 }
 
 function mean(values: Float64Array): number {

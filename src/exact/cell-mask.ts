@@ -13,21 +13,43 @@ export interface MaskCell {
   readonly span: Span;
 }
 
-/** A mask that fits the site's values: [R, I, T, 1] for head sites, [R, T, I] for the others. The caller owns it. */
+/** Positions `from` … T−1: those that runs cover. */
+export interface Covered {
+  readonly from: number;
+  readonly T: number;
+}
+
+/**
+ * A mask that fits the site's values of R rows over Q = T − from positions: [R, I, Q, 1] for head sites, [R, Q, I] for the
+ * others. The caller owns it.
+ * @param cells what of them lies before `from` is left out
+ */
 export function cellMask(
   config: ModelConfig,
   site: Site,
-  { R, T }: { readonly R: number; readonly T: number },
+  R: number,
+  { from, T }: Covered,
   cells: readonly MaskCell[],
 ): tf.Tensor {
-  const kind = siteIndex(site);
-  const perHead = kind === "head" || kind === "kvHead";
+  const Q = T - from;
   const indices = siteSize(config, site);
-  const data = new Float32Array(R * T * indices);
+  const perHead = isPerHead(site);
+  const data = new Float32Array(R * Q * indices);
   for (const { row, index, span } of cells) {
-    for (let t = span.first; t < span.end; t++) {
-      data[perHead ? (row * indices + index) * T + t : (row * T + t) * indices + index] = 1;
+    for (let t = Math.max(span.first - from, 0); t < span.end - from; t++) {
+      data[perHead ? (row * indices + index) * Q + t : (row * Q + t) * indices + index] = 1;
     }
   }
-  return tf.tensor(data, perHead ? [R, indices, T, 1] : [R, T, indices]);
+  return tf.tensor(data, perHead ? [R, indices, Q, 1] : [R, Q, indices]);
+}
+
+/** Values of a site, [B, I, T, h] or [B, T, I], at the positions from `from` on. */
+export function fromPosition<Value extends tf.Tensor>(value: Value, from: number): Value {
+  if (from === 0) return tf.clone(value);
+  return tf.slice(value, value.rank === 4 ? [0, 0, from, 0] : [0, from, 0]) as Value;
+}
+
+function isPerHead(site: Site): boolean {
+  const kind = siteIndex(site);
+  return kind === "head" || kind === "kvHead";
 }

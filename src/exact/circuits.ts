@@ -65,7 +65,7 @@ export interface Incompleteness extends Comparison {
   readonly circuit: number;
   /** F(M \ K). */
   readonly model: number;
-  /** For K of one node: whether knocking it out of the model moves the metric away from the source run; `isNegative`. */
+  /** For K of one node: whether knocking it out of the model moves the metric the other way; `isNegative`. */
   readonly negative?: boolean;
 }
 
@@ -100,24 +100,24 @@ export async function completeness(
     ...drawSubsets(circuit, randomSubsets, seed),
   ];
   const runs = new RunsOfCircuits();
-  const nothing = runs.keeping(new Uint32Array());
+  const whole = { circuit: runs.keeping(circuit), nothing: runs.keeping(new Uint32Array()) };
   const trials = removed.map((K) => ({
     K,
     ofCircuit: runs.keeping(without(circuit, K)),
     ofModel: runs.removing(K),
   }));
   const metrics = await patchedMetrics(model, pairs, space, runs.sets, options);
-  const means = circuitMetrics(metrics, runs.keeping(circuit), nothing);
-  const subsets = trials.map(({ K, ofCircuit, ofModel }) => {
-    const comparison = compare(metricOfSet(metrics, ofCircuit), metricOfSet(metrics, ofModel));
-    const { of: circuitWithout, and: modelWithout, ...scores } = comparison;
-    const effect = modelWithout - means.model;
+  const means = circuitMetrics(metrics, whole);
+  const gap = (options.source ? means.nothing : means.source) - means.model;
+  const subsets = trials.map(({ K, ofCircuit, ofModel }): Incompleteness => {
+    const [a, b] = [metricOfSet(metrics, ofCircuit), metricOfSet(metrics, ofModel)];
+    const effect = meanOf(b) - means.model;
     return {
       removed: idsOf(space, K),
-      circuit: circuitWithout,
-      model: modelWithout,
-      ...scores,
-      ...(K.length === 1 && { negative: isNegative(effect, means.source - means.model) }),
+      circuit: meanOf(a),
+      model: meanOf(b),
+      ...compare(a, b),
+      ...(K.length === 1 && { negative: isNegative(effect, gap) }),
     };
   });
   return {
@@ -148,7 +148,7 @@ export interface NodeMinimality extends Comparison {
   readonly with: number;
   /** Exact effect of the node alone in the base run, F(M \ {v}) − F(M). */
   readonly effectMean: number;
-  /** Whether that effect moves the metric away from the source run; `isNegative`. */
+  /** Whether that effect moves the metric the other way; `isNegative`. */
   readonly negative: boolean;
 }
 
@@ -176,7 +176,7 @@ export async function minimality(
   checkNodes("minimality", space, circuit);
   checkSubsets(space, circuit, subsets);
   const runs = new RunsOfCircuits();
-  const nothing = runs.keeping(new Uint32Array());
+  const whole = { circuit: runs.keeping(circuit), nothing: runs.keeping(new Uint32Array()) };
   const trials = Array.from(circuit, (node) => {
     const alone = Uint32Array.of(node);
     const ofNode = subsets.map((subset) => {
@@ -187,21 +187,18 @@ export async function minimality(
     return { node, effect: runs.removing(alone), ofNode };
   });
   const metrics = await patchedMetrics(model, pairs, space, runs.sets, options);
-  const means = circuitMetrics(metrics, runs.keeping(circuit), nothing);
+  const means = circuitMetrics(metrics, whole);
+  const gap = (options.source ? means.nothing : means.source) - means.model;
   const nodes = trials.map(({ node, effect, ofNode }): NodeMinimality => {
     const effectMean = meanOf(metricOfSet(metrics, effect)) - means.model;
-    const [{ K, of: withoutNode, and: withNode, ...scores }] = ofNode
-      .map(({ K, less, more }) => ({ K, ...compare(metricOfSet(metrics, less), metricOfSet(metrics, more)) }))
+    const [best] = ofNode
+      .map(({ K, less, more }) => {
+        const [a, b] = [metricOfSet(metrics, less), metricOfSet(metrics, more)];
+        return { removed: idsOf(space, K), without: meanOf(a), with: meanOf(b), ...compare(a, b) };
+      })
       .sort((a, b) => b.score - a.score);
-    return {
-      node: formatNodeId(nodeAt(space, node)),
-      removed: idsOf(space, K),
-      without: withoutNode,
-      with: withNode,
-      ...scores,
-      effectMean,
-      negative: isNegative(effectMean, means.source - means.model),
-    };
+    const negative = isNegative(effectMean, gap);
+    return { node: formatNodeId(nodeAt(space, node)), ...best, effectMean, negative };
   });
   return { ...means, nodes, forwardEquivalents: metrics.forwardEquivalents };
 }
@@ -228,30 +225,23 @@ class RunsOfCircuits {
   }
 }
 
-function circuitMetrics(metrics: PatchedMetrics, circuit: number, nothing: number): CircuitMetrics {
+function circuitMetrics(
+  metrics: PatchedMetrics,
+  places: { readonly circuit: number; readonly nothing: number },
+): CircuitMetrics {
   return {
     model: meanOf(metrics.baseMetric),
-    circuit: meanOf(metricOfSet(metrics, circuit)),
-    nothing: meanOf(metricOfSet(metrics, nothing)),
+    circuit: meanOf(metricOfSet(metrics, places.circuit)),
+    nothing: meanOf(metricOfSet(metrics, places.nothing)),
     source: meanOf(metrics.sourceMetric),
   };
 }
 
-/** Means of two runs over pairs, and of their difference. */
-function compare(
-  a: Float64Array,
-  b: Float64Array,
-): Comparison & { readonly of: number; readonly and: number } {
+function compare(a: Float64Array, b: Float64Array): Comparison {
   const differences = a.map((value, pair) => value - b[pair]);
   const difference = meanOf(differences);
   const se = standardErrorOf(differences);
-  return {
-    of: meanOf(a),
-    and: meanOf(b),
-    score: Math.abs(difference),
-    difference,
-    ...(se !== undefined && { se }),
-  };
+  return { score: Math.abs(difference), difference, ...(se !== undefined && { se }) };
 }
 
 function checkSubsets(space: NodeSpace, circuit: NodeSet, subsets: readonly NodeSet[]): void {

@@ -15,6 +15,9 @@
  * asks for whole paths, as circuits do. How far the space carries the behaviour at all is `allPatched`, the end of
  * both curves: f there is 0 if patching every node of the space gives the source run (all residual streams, say), and
  * well above 0 if the space misses positions or sites that matter.
+ *
+ * Where zeros or means are patched in (`source`), no source run is involved: M_source then is the metric with all nodes of
+ * the space patched, and f is 0 there by definition.
  */
 
 import { InputError } from "../errors.js";
@@ -89,8 +92,9 @@ export interface Faithfulness {
   readonly points: readonly FaithfulnessPoint[];
   /** With every node of the space patched. */
   readonly allPatched: CurveValue;
-  /** Mean metric of the base and of the source runs. */
+  /** Mean metric of the base runs. */
   readonly baseMetric: number;
+  /** M_source: mean metric of the source runs, or with all patched where zeros or means are. */
   readonly sourceMetric: number;
   /** Absent where f is. */
   readonly keepArea?: FaithfulnessArea;
@@ -104,7 +108,8 @@ export interface Faithfulness {
 
 /**
  * Whether a node pushes against the behaviour: patching it moves the metric away from the source run instead of towards
- * it, sign(effect) = −sign(M_source − M_base). ("Negative name movers" in Wang et al. 2022.)
+ * it, sign(effect) = −sign(M_source − M_base). ("Negative name movers" in Wang et al. 2022.) A sign is all it is: whether
+ * the effect is more than chance its standard error tells.
  */
 export function isNegative(effect: number, gap: number): boolean {
   return effect * gap < 0;
@@ -135,10 +140,11 @@ export async function faithfulness(
   const complete = order.length === space.size;
   if (complete) sets.pop();
   const metrics = await patchedMetrics(model, pairs, space, sets, options);
-  const { baseMetric, sourceMetric, forwardEquivalents } = metrics;
-  const valueOfSet = (set: number) => curveValue(metricOfSet(metrics, set), baseMetric, sourceMetric);
+  const { baseMetric, forwardEquivalents } = metrics;
+  const zero = options.source ? metricOfSet(metrics, 0) : metrics.sourceMetric;
+  const valueOfSet = (set: number) => curveValue(metricOfSet(metrics, set), baseMetric, zero);
   const allPatched = valueOfSet(0);
-  const gap = meanOf(sourceMetric) - meanOf(baseMetric);
+  const gap = meanOf(zero) - meanOf(baseMetric);
   const signed = verified && verified.nodes.length > 0 ? signedNodes(space, order, verified, gap) : undefined;
   const points = ks.map((k, at) => ({
     k,
@@ -152,7 +158,7 @@ export async function faithfulness(
     points,
     allPatched,
     baseMetric: meanOf(baseMetric),
-    sourceMetric: meanOf(sourceMetric),
+    sourceMetric: meanOf(zero),
     ...(keepArea && { keepArea }),
     ...(removeArea && { removeArea }),
     nodes: { ranked: order.length, space: space.size },
@@ -204,11 +210,11 @@ export function checkNodes(caller: string, space: NodeSpace, nodes: Uint32Array)
   }
 }
 
-function curveValue(metric: Float64Array, base: Float64Array, source: Float64Array): CurveValue {
+function curveValue(metric: Float64Array, base: Float64Array, zero: Float64Array): CurveValue {
   const se = standardErrorOf(metric);
   const f = ratioOfMeans(
-    metric.map((value, pair) => value - source[pair]),
-    base.map((value, pair) => value - source[pair]),
+    metric.map((value, pair) => value - zero[pair]),
+    base.map((value, pair) => value - zero[pair]),
   );
   return {
     metric: meanOf(metric),

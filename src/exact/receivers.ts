@@ -12,7 +12,7 @@
 
 import { InputError } from "../errors.js";
 import type { ModelConfig } from "../model/config.js";
-import { type Site, siteIndex, siteSize, sitesOf } from "../model/sites.js";
+import type { Site } from "../model/sites.js";
 import { formatNodeId, type Node, type NodePosition, parseNodeId } from "../nodes/node-id.js";
 import { type Span, spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
@@ -30,17 +30,6 @@ export type Receiver = BlockReceiver | "final";
 
 export const RECEIVER_SITES = ["q", "k", "v", "mlpOut"] as const satisfies readonly BlockReceiver["site"][];
 
-/** Sites whose nodes write to the residual stream, or are the stream itself. */
-export const SENDER_SITES: readonly Site[] = [
-  "residPre",
-  "z",
-  "attnOut",
-  "residMid",
-  "neuron",
-  "mlpOut",
-  "residPost",
-];
-
 const FINAL = "final";
 
 /** The id of a receiver. */
@@ -50,7 +39,7 @@ export function formatReceiver(receiver: Receiver): string {
 }
 
 /**
- * The receiver that an id names. Whether the model has it is for `checkReceiver` to say.
+ * The receiver that an id names. Whether the model has it is for `checkEnds` to say.
  * @throws InputError if the text is not the id of a receiver
  */
 export function parseReceiver(id: string): Receiver {
@@ -75,45 +64,6 @@ function tryParse(id: string): Node | undefined {
   }
 }
 
-/** @throws InputError for a receiver that the model does not have, or whose position no pair has */
-export function checkReceiver(config: ModelConfig, pairs: readonly Pair[], receiver: Receiver): void {
-  if (receiver !== FINAL) checkPlace("receiver", config, pairs, receiver, formatReceiver(receiver));
-}
-
-/** @throws InputError for a node that the model does not have, that does not write, or whose position no pair has */
-export function checkSender(config: ModelConfig, pairs: readonly Pair[], node: Node): void {
-  const id = formatNodeId(node);
-  const sites = sitesOf(config).filter((site) => SENDER_SITES.includes(site));
-  if (!sites.includes(node.site)) {
-    throw new InputError(
-      `checkSender: expected a sender that writes to the residual stream of this model (${sites.join(", ")}), got ${id}`,
-    );
-  }
-  checkPlace("sender", config, pairs, node, id);
-}
-
-function checkPlace(
-  what: "sender" | "receiver",
-  config: ModelConfig,
-  pairs: readonly Pair[],
-  { layer, site, index = 0, position }: Node,
-  id: string,
-): void {
-  const where = what === "sender" ? "checkSender" : "checkReceiver";
-  if (layer >= config.layers) {
-    throw new InputError(`${where}: expected a ${what} in layers 0 to ${config.layers - 1}, got ${id}`);
-  }
-  const size = siteSize(config, site);
-  if (index >= size) {
-    throw new InputError(`${where}: expected a ${siteIndex(site)} from 0 to ${size - 1}, got ${id}`);
-  }
-  if (!pairs.some((pair) => spanInPair(position, pair))) {
-    throw new InputError(
-      `${where}: expected a position or role that some pair has, got ${position} in ${id}`,
-    );
-  }
-}
-
 /** The positions at which a receiver of this pair reads; undefined where the pair has no such position or role. */
 export function receiverSpan(receiver: Receiver, pair: Pair): Span | undefined {
   if (receiver !== FINAL) return spanInPair(receiver.position, pair);
@@ -125,7 +75,14 @@ export function receiverSpan(receiver: Receiver, pair: Pair): Span | undefined {
  * block the MLP does not hear the attention of its own layer.
  */
 export function readsBehind(config: ModelConfig, receiver: Receiver, sender: Node): boolean {
-  return readTime(config, receiver) >= writeTime(config, sender);
+  return readTime(config, receiver) >= writeTime(sender);
+}
+
+/** Where in a run the stream shows that the receiver reads. */
+export function streamOf(config: ModelConfig, receiver: Receiver): { layer: number; site: Site } {
+  if (receiver === FINAL) return { layer: config.layers - 1, site: "residPost" };
+  const readsMid = receiver.site === "mlpOut" && !config.parallelResidual;
+  return { layer: receiver.layer, site: readsMid ? "residMid" : "residPre" };
 }
 
 /** A layer reads twice: attention at 2·layer, and the MLP one later unless it reads the same stream. */
@@ -135,14 +92,14 @@ function readTime({ layers, parallelResidual }: ModelConfig, receiver: Receiver)
 }
 
 /** The first time of reading that sees what the sender has written. */
-function writeTime({ parallelResidual }: ModelConfig, { layer, site }: Node): number {
+function writeTime({ layer, site }: Node): number {
   switch (site) {
     case "residPre":
       return 2 * layer;
     case "z":
     case "attnOut":
     case "residMid":
-      return 2 * layer + (parallelResidual ? 2 : 1);
+      return 2 * layer + 1;
     default:
       return 2 * layer + 2;
   }

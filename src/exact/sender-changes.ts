@@ -11,7 +11,7 @@ import type { Site } from "../model/sites.js";
 import type { BlockWeights, Linear } from "../model/weights.js";
 import type { Node } from "../nodes/node-id.js";
 import type { Span } from "../nodes/positions.js";
-import { cellMask } from "./cell-mask.js";
+import { type Covered, cellMask, fromPosition } from "./cell-mask.js";
 
 /** One row of a batch of path runs, as far as its sender goes. */
 export interface SendingRow {
@@ -31,14 +31,14 @@ export function siteKey({ layer, site }: Pick<Node, "layer" | "site">): SiteKey 
 /**
  * @param rows rows with senders of one site and layer stand together
  * @param differences source − base of the pairs of the batch, in the site's shape
- * @param T token length of the batch
- * @returns [R, T, D], 0 at the positions of no sender; owned by the caller
+ * @param covered the positions of the result
+ * @returns [R, T − from, D], 0 at the positions of no sender; owned by the caller
  */
 export async function senderChanges(
   { config, weights }: Model,
   rows: readonly SendingRow[],
   differences: ReadonlyMap<SiteKey, tf.Tensor>,
-  T: number,
+  covered: Covered,
 ): Promise<tf.Tensor3D> {
   const parts: tf.Tensor[] = [];
   for (let first = 0; first < rows.length; ) {
@@ -61,19 +61,20 @@ export async function senderChanges(
           index: sender.index ?? 0,
           span: senderSpan,
         }));
-        const mask = cellMask(config, site, { R: group.length, T }, cells);
-        return written(block, site, tf.mul(tf.gather(difference, pairs), mask));
+        const mask = cellMask(config, site, group.length, covered, cells);
+        const perRow = tf.gather(fromPosition(difference, covered.from), pairs);
+        return written(block, site, tf.mul(perRow, mask));
       }),
     );
     weights.release(layer);
     first = end;
   }
-  const all = tf.tidy(() => tf.concat(parts, 0) as tf.Tensor3D);
+  const all = tf.concat(parts, 0) as tf.Tensor3D;
   tf.dispose(parts);
   return all;
 }
 
-/** What a change at the site adds to the residual stream, [R, T, D]. */
+/** What a change at the site adds to the residual stream, [R, T − from, D]. */
 function written(block: BlockWeights, site: Site, change: tf.Tensor): tf.Tensor {
   const through = (x: tf.Tensor, { weight, layout }: Linear) => linear(x, { weight, layout });
   if (site === "z") return through(joinHeads(change), block.o);

@@ -75,13 +75,13 @@ export function disposeBlockContext({ mask, rotary }: BlockContext): void {
 }
 
 /** [B, T, n·h] -> [B, n, T, h] */
-function splitHeads(x: tf.Tensor, heads: number): tf.Tensor {
+export function splitHeads(x: tf.Tensor, heads: number): tf.Tensor {
   const [B, T, width] = x.shape;
   return tf.transpose(tf.reshape(x, [B, T, heads, width / heads]), [0, 2, 1, 3]);
 }
 
 /** [..., n, T, h] -> [..., T, n·h] */
-function joinHeads(x: tf.Tensor): tf.Tensor {
+export function joinHeads(x: tf.Tensor): tf.Tensor {
   const lead = x.rank - 3;
   const [heads, T, h] = x.shape.slice(lead);
   const order = [...Array(lead).keys(), lead + 1, lead, lead + 2];

@@ -62,16 +62,22 @@ export function rankedTable(rows: readonly RankedNode[]): string {
 
 function numberFormat(rows: readonly RankedNode[]): NumberFormat {
   const shown = rows.flatMap((row) => [row.contribution, row.effectMean ?? 0, row.estimateMean ?? 0]);
-  const largest = Math.max(0, ...shown.filter(Number.isFinite).map(Math.abs));
-  const magnitude = largest === 0 ? 0 : Math.floor(Math.log10(largest));
-  const decimals = Math.max(0, SIGNIFICANT_DIGITS - 1 - magnitude);
+  const decimals = decimalsFor(shown);
   return {
     signed: (value) => (value === undefined ? undefined : withSign(value, decimals)),
     plain: (value) => (value === undefined ? undefined : fixed(value, decimals)),
   };
 }
 
-function fixed(value: number, decimals: number): string {
+/** How many decimals show the largest of the numbers with four digits. */
+export function decimalsFor(numbers: readonly number[]): number {
+  const largest = Math.max(0, ...numbers.filter(Number.isFinite).map(Math.abs));
+  const magnitude = largest === 0 ? 0 : Math.floor(Math.log10(largest));
+  return Math.max(0, SIGNIFICANT_DIGITS - 1 - magnitude);
+}
+
+/** Without a plus sign. */
+export function fixed(value: number, decimals: number): string {
   return decimals > MAX_DECIMALS ? value.toExponential(SIGNIFICANT_DIGITS - 1) : value.toFixed(decimals);
 }
 

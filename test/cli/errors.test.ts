@@ -159,7 +159,7 @@ const IN_THIS_PROCESS: readonly Case[] = [
   [
     "an unknown role",
     ["verify", ...RUN, "--node", "L0.z[0]@subject"],
-    "verify: expected a position or role that some pair has, got subject in L0.z[0]@subject",
+    "spaceOfNodes: expected a position or role that some pair has, got subject in L0.z[0]@subject",
   ],
   [
     "a list that is not there",

@@ -1,0 +1,131 @@
+/** @file `atp faithfulness`: how much of the behaviour the first k nodes of a ranked list carry. */
+
+import { join } from "node:path";
+import { checkGrid, type Faithfulness, faithfulness, type OrderedNodes } from "../exact/faithfulness.js";
+import { writeAtomically } from "../report/atomic-file.js";
+import { writeFaithfulnessCsv } from "../report/faithfulness-csv.js";
+import { faithfulnessTable } from "../report/faithfulness-table.js";
+import { differenceFromSummary } from "../report/read-summary.js";
+import { type CliContext, printNote, printResult } from "./context.js";
+import type { FaithfulnessCommandOptions } from "./options.js";
+import { checkInputFile, checkReplaceable } from "./output-folder.js";
+import { withRun } from "./prepare-run.js";
+import { heading, labelled, type RunHeading } from "./print-run.js";
+import { readRankedOrder } from "./ranked-order.js";
+import { describeRun } from "./save-run.js";
+import { withSource } from "./source.js";
+
+const AREA_DECIMALS = 3;
+
+/** Negative nodes that are named on the terminal; the JSON document has all. */
+const SHOWN_NEGATIVE = 8;
+
+export async function faithfulnessCommand(
+  options: FaithfulnessCommandOptions,
+  context: CliContext,
+): Promise<void> {
+  const { from, grid, out, direction, batchSize } = options;
+  await checkInputFile("--from", from);
+  const files = { csv: join(out, "faithfulness.csv"), json: join(out, "faithfulness.json") };
+  await withRun(
+    "faithfulness",
+    options,
+    context,
+    async ({ opened, pairs }) => {
+      for (const file of [files.csv, files.json]) await checkReplaceable(file);
+      const list = await readRankedOrder(from, opened.config, pairs);
+      if (grid) checkGrid(grid, list.order.length);
+      return (await isOfThisRun(options)) ? list : { space: list.space, order: list.order };
+    },
+    (run, list: OrderedNodes) => {
+      const sites = [...new Set(list.space.groups.map(({ site }) => site))];
+      return withSource(run, sites, async ({ source, onProgress, signal }) => {
+        const { baseMetric, sourceMetric, ...curve } = await faithfulness(run.model, run.pairs, list, {
+          metric: run.metric,
+          direction,
+          batchSize,
+          ...(grid && { grid }),
+          ...(source && { source }),
+          ...(onProgress && { onProgress }),
+          ...(signal && { signal }),
+        });
+        run.clock.lap("verify");
+        run.progress.finish();
+        const { load, verify: patch } = run.clock.seconds;
+        const document = {
+          ...describeRun(run, { base: baseMetric, source: sourceMetric }),
+          ...curve,
+          seconds: { load, patch },
+        };
+        await writeFaithfulnessCsv(files.csv, curve.points);
+        await writeAtomically(files.json, (handle) =>
+          handle.writeFile(`${JSON.stringify(document, undefined, 2)}\n`),
+        );
+        printResult(
+          options.json
+            ? JSON.stringify({ ...document, files }, undefined, 2)
+            : [
+                heading(document),
+                "",
+                faithfulnessTable(curve.points),
+                "",
+                footing(document, [files.csv, files.json]),
+              ].join("\n"),
+        );
+      });
+    },
+  );
+}
+
+/** Whether the list's effects are of the same metric, so that their signs can be told. */
+async function isOfThisRun({
+  from,
+  model,
+  metric,
+  direction,
+  source = "prompt",
+}: FaithfulnessCommandOptions): Promise<boolean> {
+  const difference = await differenceFromSummary(from, { model, metric, direction, source });
+  if (difference === undefined) return true;
+  printNote(`warning: ${from} was computed with ${difference}: its negative nodes are not marked`);
+  return false;
+}
+
+type CurveDocument = RunHeading &
+  Omit<Faithfulness, "baseMetric" | "sourceMetric"> & {
+    readonly seconds: { readonly load: number; readonly patch: number };
+  };
+
+function footing(
+  { keepArea, removeArea, allPatched, nodes, verified, forwardEquivalents, seconds }: CurveDocument,
+  files: readonly string[],
+): string {
+  const areas =
+    keepArea && removeArea
+      ? [
+          `over k/n: keep ${keepArea.share.toFixed(AREA_DECIMALS)}, remove ${removeArea.share.toFixed(AREA_DECIMALS)}`,
+          `over ln(1 + k)/ln(1 + n): keep ${keepArea.logShare.toFixed(AREA_DECIMALS)}, remove ${removeArea.logShare.toFixed(AREA_DECIMALS)}`,
+        ].join("; ")
+      : "none: base and source runs have the same mean metric";
+  const f = allPatched.faithfulness;
+  return labelled([
+    ["area", areas],
+    [
+      "nodes",
+      `${nodes.ranked} ranked of ${nodes.space}${f === undefined ? "" : `; all ${nodes.space} patched: f ${f.toFixed(AREA_DECIMALS)}`}`,
+    ],
+    ...(verified ? [["negative", negativeText(verified)] as const] : []),
+    [
+      "cost",
+      `load ${seconds.load.toFixed(2)} s, ${forwardEquivalents.toFixed(1)} forward equivalents in ${seconds.patch.toFixed(2)} s`,
+    ],
+    ["files", files.join(", ")],
+  ]);
+}
+
+function negativeText(verified: NonNullable<Faithfulness["verified"]>): string {
+  const ids = verified.filter(({ negative }) => negative).map(({ node }) => node);
+  const more = ids.length > SHOWN_NEGATIVE ? `, … (${ids.length})` : "";
+  const shown = ids.length === 0 ? "none" : ids.slice(0, SHOWN_NEGATIVE).join(", ") + more;
+  return `${shown}, of ${verified.length} verified`;
+}

@@ -1,0 +1,132 @@
+/** @file `atp path`: effects of senders through chosen receivers, together or one by one. */
+
+import { join } from "node:path";
+import { InputError } from "../errors.js";
+import { meanOf } from "../exact/pair-statistics.js";
+import { checkEnds, checkTogether, endsOfLayers } from "../exact/path-ends.js";
+import { pathExists } from "../exact/path-plan.js";
+import { directPaths, pathEffects } from "../exact/paths.js";
+import { formatReceiver } from "../exact/receivers.js";
+import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
+import { writeAtomically } from "../report/atomic-file.js";
+import { pathRows } from "../report/path-rows.js";
+import { writePathsCsv } from "../report/paths-csv.js";
+import { pathsTable } from "../report/paths-table.js";
+import { type CliContext, printResult } from "./context.js";
+import type { PathCommandOptions } from "./options.js";
+import { checkReplaceable } from "./output-folder.js";
+import { type PreparedRun, withRun } from "./prepare-run.js";
+import { heading, labelled } from "./print-run.js";
+import { describeRun, SHOWN_ROWS } from "./save-run.js";
+import { withSource } from "./source.js";
+
+/** The ids of a run's ends, each once. */
+interface Ends {
+  readonly senders: readonly string[];
+  readonly receivers: readonly string[];
+}
+
+export async function pathCommand(options: PathCommandOptions, context: CliContext): Promise<void> {
+  checkOptions(options);
+  const { direct = false, freezeNorm = false, out, direction, batchSize } = options;
+  const files = { csv: join(out, "paths.csv"), json: join(out, "paths.json") };
+  await withRun(
+    "path",
+    options,
+    context,
+    async (prepared) => {
+      for (const file of [files.csv, files.json]) await checkReplaceable(file);
+      return endsOf(prepared, options);
+    },
+    (run, { senders, receivers }) => {
+      const sites = [...new Set(senders.map((id) => parseNodeId(id).site))];
+      return withSource(run, sites, async ({ source, onProgress, signal }) => {
+        const runPaths = direct ? directPaths : pathEffects;
+        const result = await runPaths(run.model, run.pairs, {
+          senders,
+          receivers,
+          metric: run.metric,
+          direction,
+          batchSize,
+          freezeNorm,
+          ...(source && { source }),
+          ...(onProgress && { onProgress }),
+          ...(signal && { signal }),
+        });
+        run.clock.lap("verify");
+        run.progress.finish();
+        const heard = direct ? receivers : [receivers.join(" ")];
+        const paths = pathRows(
+          result,
+          senders.flatMap((sender) => heard.map((receiver) => ({ sender, receiver }))),
+        );
+        const { load, verify: patch } = run.clock.seconds;
+        const { forwardEquivalents } = result;
+        const document = {
+          ...describeRun(run, { base: meanOf(result.baseMetric), source: meanOf(result.sourceMetric) }),
+          forwardEquivalents,
+          seconds: { load, patch },
+          paths,
+        };
+        await writePathsCsv(files.csv, paths);
+        await writeAtomically(files.json, (handle) =>
+          handle.writeFile(`${JSON.stringify(document, undefined, 2)}\n`),
+        );
+        if (options.json) {
+          printResult(JSON.stringify({ ...document, files }, undefined, 2));
+          return;
+        }
+        const footing = labelled([
+          [
+            "paths",
+            `${paths.length}${freezeNorm ? ", the receivers' norms with the scale of the base run" : ""}`,
+          ],
+          [
+            "cost",
+            `load ${load.toFixed(2)} s, ${forwardEquivalents.toFixed(1)} forward equivalents in ${patch.toFixed(2)} s`,
+          ],
+          ["files", `${files.csv}, ${files.json}`],
+        ]);
+        const table = pathsTable(paths.slice(0, SHOWN_ROWS));
+        printResult([heading(document), "", table, "", footing].join("\n"));
+      });
+    },
+  );
+}
+
+/** What is wrong whatever the model and the pairs are. */
+function checkOptions({ sender, receiver, direct, layers }: PathCommandOptions): void {
+  if (layers && !direct) throw new InputError("--layers: expected --direct with it, got --layers alone");
+  if (layers && sender && receiver) {
+    throw new InputError("--layers: expected --sender or --receiver to be left out, got both");
+  }
+  if (direct || (sender && receiver)) return;
+  const missing = [...(sender ? [] : ["--sender"]), ...(receiver ? [] : ["--receiver"])];
+  throw new InputError(
+    `path: expected --sender and --receiver, or --direct, got no ${missing.join(" and no ")}`,
+  );
+}
+
+/** @throws InputError for ends that model or pairs do not have, or between which there is no path */
+function endsOf({ opened: { config }, pairs }: PreparedRun, options: PathCommandOptions): Ends {
+  const { sender, receiver, direct, layers = { first: 0, last: config.layers - 1 } } = options;
+  const all = direct ? endsOfLayers(config, layers) : { senders: [], receivers: [] };
+  const { senders, receivers } = checkEnds(config, pairs, {
+    senders: [...new Set(sender ?? all.senders)],
+    receivers: [...new Set(receiver ?? all.receivers)],
+  });
+  if (!direct) checkTogether(receivers);
+  const ids = { senders: senders.map(formatNodeId), receivers: receivers.map(formatReceiver) };
+  const isHeard = (node: Node) =>
+    direct
+      ? receivers.some((receiver) => pathExists(config, pairs, { sender: node, receivers: [receiver] }))
+      : pathExists(config, pairs, { sender: node, receivers });
+  const unheard = senders.filter((node) => !isHeard(node));
+  const wrong = direct ? unheard.length === senders.length : unheard.length > 0;
+  if (wrong) {
+    throw new InputError(
+      `path: expected receivers that read behind every sender, at a position of the sender's, got none for ${formatNodeId(unheard[0])} among ${ids.receivers.join(", ")}`,
+    );
+  }
+  return ids;
+}

@@ -1,0 +1,165 @@
+/**
+ * @file Path patching: the effect of a sender on the metric through chosen receivers only.
+ *
+ *   Δ = what the sender adds to the residual stream in the source run − in the base run
+ *   receiver's value := computed from (base stream + Δ);  effect = M(base run with those values) − M(base run)
+ *
+ * Between sender and receivers every other component keeps its base output; behind the receivers everything runs. Several
+ * receivers are patched together, and each of them hears the sender only, not another receiver. The receiver `final` is
+ * the direct effect on the logits. Method: Wang et al. 2022 (arXiv 2211.00593, path patching), Goldowsky-Dill et al. 2023
+ * (arXiv 2304.05969).
+ */
+
+import { RunError } from "../errors.js";
+import type { Model } from "../model/model.js";
+import { formatNodeId } from "../nodes/node-id.js";
+import { batchPairs } from "../prompts/buckets.js";
+import { checkPairsForMetric, prepareOnRuns } from "../prompts/metrics/on-runs.js";
+import type { Pair } from "../prompts/pair.js";
+import { nextBatch } from "../run-control.js";
+import type { ExactOptions } from "./patch-sets.js";
+import { checkEnds, checkTogether, type PathEnds } from "./path-ends.js";
+import { runPathInputs } from "./path-inputs.js";
+import { type Path, type PathRun, pathChunks, planPaths } from "./path-plan.js";
+import { runPaths } from "./path-runs.js";
+import { formatReceiver } from "./receivers.js";
+
+export interface PathOptions extends ExactOptions, PathEnds {
+  /**
+   * Keep the scale 1/√(var x + ε) of the receivers' norms (the q/k norm of a head included) as it is in the base run;
+   * default false, it is computed anew.
+   */
+  readonly freezeNorm?: boolean;
+}
+
+export interface PathEffects {
+  /**
+   * [pairs, senders] row-major. NaN where a pair lacks a position or role, or where no receiver reads behind the sender
+   * at a position of the sender's: no such path.
+   */
+  readonly effects: Float32Array;
+  readonly baseMetric: Float64Array;
+  readonly sourceMetric: Float64Array;
+  /**
+   * What it cost, in forward passes of one prompt. What receivers hear in a layer is counted as a whole layer, which it
+   * costs less than.
+   */
+  readonly forwardEquivalents: number;
+}
+
+/** `PathEffects` of every sender through every single receiver. */
+export interface DirectPaths extends Omit<PathEffects, "effects"> {
+  /** Ids, in the order of the axes. */
+  readonly senders: readonly string[];
+  readonly receivers: readonly string[];
+  /** [pairs, senders, receivers] row-major; NaN as in `PathEffects`. */
+  readonly effects: Float32Array;
+}
+
+/**
+ * Exact effects of every sender on every pair, through all of the receivers together.
+ *
+ * @throws InputError for no sender or receiver; one that is malformed, or that model or pairs do not have; a sender that
+ *   does not write to the residual stream; `final` beside other receivers; no pairs, or pairs that lack the metric's tokens
+ * @throws RunError if the metric of a run is not finite
+ */
+export async function pathEffects(
+  model: Model,
+  pairs: readonly Pair[],
+  options: PathOptions,
+): Promise<PathEffects> {
+  const { senders, receivers } = checkEnds(model.config, pairs, options);
+  checkTogether(receivers);
+  const paths = senders.map((sender) => ({ sender, receivers }));
+  return await effectsOfPaths(model, pairs, paths, options);
+}
+
+/**
+ * Exact effects of every sender through every receiver by itself, as one batched sweep.
+ *
+ * @throws as `pathEffects` does; `final` may stand beside others here
+ */
+export async function directPaths(
+  model: Model,
+  pairs: readonly Pair[],
+  options: PathOptions,
+): Promise<DirectPaths> {
+  const { senders, receivers } = checkEnds(model.config, pairs, options);
+  const paths = senders.flatMap((sender) => receivers.map((receiver) => ({ sender, receivers: [receiver] })));
+  const result = await effectsOfPaths(model, pairs, paths, options);
+  return { ...result, senders: senders.map(formatNodeId), receivers: receivers.map(formatReceiver) };
+}
+
+async function effectsOfPaths(
+  model: Model,
+  pairs: readonly Pair[],
+  paths: readonly Path[],
+  { metric, direction, batchSize, source, freezeNorm = false, onProgress, signal }: PathOptions,
+): Promise<PathEffects> {
+  checkPairsForMetric(pairs, metric);
+  const plans = batchPairs(pairs, batchSize).map((batch) => planPaths(model.config, batch, paths));
+  const total = plans.reduce((sum, plan) => sum + plan.runs.length, 0);
+  const result = {
+    effects: new Float32Array(pairs.length * paths.length).fill(Number.NaN),
+    baseMetric: new Float64Array(pairs.length),
+    sourceMetric: new Float64Array(pairs.length),
+    forwardEquivalents: 0,
+  };
+  let done = 0;
+  for (const plan of plans) {
+    const { indices, length: T, pairs: ofBatch } = plan.batch;
+    const inputs = await runPathInputs(model, direction, plan, source);
+    const finals = { base: inputs.baseFinal, source: inputs.sourceFinal };
+    try {
+      const prepared = await prepareOnRuns(model, metric, ofBatch, direction, finals);
+      try {
+        indices.forEach((index, b) => {
+          result.baseMetric[index] = prepared.base[b];
+          result.sourceMetric[index] = prepared.source[b];
+        });
+        result.forwardEquivalents += 2 * indices.length;
+        const put = ({ pairIndex, path }: PathRun, effect: number) => {
+          result.effects[indices[pairIndex] * paths.length + path] = effect;
+        };
+        for (const run of plan.idle) put(run, 0);
+        for (const rows of pathChunks(plan, batchSize)) {
+          await nextBatch(signal);
+          const final = await runPaths(model, rows, T, inputs, freezeNorm);
+          const values = prepared.metric.read(
+            final,
+            rows.map(({ pairIndex }) => pairIndex),
+          );
+          final.dispose();
+          rows.forEach((run, r) => {
+            if (!Number.isFinite(values[r])) {
+              throw new RunError(
+                `pathEffects: expected a finite ${metric.name} of every patched run, got ${values[r]} for sender ${formatNodeId(run.sender)} on ${run.pair.origin}`,
+              );
+            }
+            put(run, values[r] - prepared.base[run.pairIndex]);
+          });
+          result.forwardEquivalents += costOf(model.config.layers, rows, T);
+          done += rows.length;
+          onProgress?.({ stage: "patch", done, total });
+        }
+      } finally {
+        prepared.metric.dispose();
+      }
+    } finally {
+      inputs.dispose();
+    }
+  }
+  return result;
+}
+
+/** Forward passes of one prompt: the layers that runs go through, and those whose receivers compute once more. */
+function costOf(layers: number, rows: readonly PathRun[], T: number): number {
+  return rows.reduce((sum, { layer, position, hearings }) => {
+    const again = new Set(
+      hearings.flatMap(({ receiver }) =>
+        receiver !== "final" && receiver.layer >= layer ? [receiver.layer] : [],
+      ),
+    );
+    return sum + ((layers - layer + again.size) / layers) * (1 - position / T);
+  }, 0);
+}

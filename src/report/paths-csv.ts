@@ -1,0 +1,40 @@
+/** @file Effects of paths as CSV: one row per path, best first, an empty cell for what was not computed. */
+
+import { writeToString } from "fast-csv";
+import { writeAtomically } from "./atomic-file.js";
+import { float32Text } from "./float32-text.js";
+import type { PathRow } from "./path-rows.js";
+
+export const PATHS_HEADER: readonly string[] = [
+  "sender",
+  "receiver",
+  "effect_contribution",
+  "effect_mean",
+  "effect_se",
+  "recovered",
+  "pairs",
+];
+
+function cellsOf(row: PathRow): string[] {
+  const float = (value: number | undefined) => (value === undefined ? "" : float32Text(value));
+  return [
+    row.sender,
+    row.receiver,
+    float(row.effectContribution),
+    float(row.effectMean),
+    float(row.effectSe),
+    float(row.recovered),
+    String(row.pairs),
+  ];
+}
+
+/**
+ * Writes the rows. The file appears under its name when it is complete; until then an older one stays.
+ * @throws RunError if the disk refuses
+ */
+export async function writePathsCsv(path: string, rows: readonly PathRow[]): Promise<void> {
+  const text = await writeToString([[...PATHS_HEADER], ...rows.map(cellsOf)], {
+    includeEndRowDelimiter: true,
+  });
+  await writeAtomically(path, (handle) => handle.writeFile(text));
+}

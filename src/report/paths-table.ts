@@ -1,0 +1,38 @@
+/** @file Effects of paths as a table for a terminal. */
+
+import type { PathRow } from "./path-rows.js";
+import { type Alignment, plainTable } from "./plain-table.js";
+import { decimalsFor, fixed, withSign } from "./ranked-table.js";
+
+/** One line per path, in the metric's unit. A column without any value is left out. */
+export function pathsTable(rows: readonly PathRow[]): string {
+  const decimals = decimalsFor(rows.map(({ effectContribution }) => effectContribution));
+  const columns = [
+    column("sender", "left", ({ sender }) => sender),
+    column("receiver", "left", ({ receiver }) => receiver),
+    column("contribution", "right", (row) => fixed(row.effectContribution, decimals)),
+    column("effect", "right", (row) => withSign(row.effectMean, decimals)),
+    column("± se", "right", ({ effectSe }) =>
+      effectSe === undefined ? undefined : fixed(effectSe, decimals),
+    ),
+    column("recovered", "right", ({ recovered }) =>
+      recovered === undefined ? undefined : `${withSign(recovered * 100, 1)} %`,
+    ),
+  ]
+    .map(({ heading, align, cell }) => ({ heading, align, cells: rows.map(cell) }))
+    .filter(({ cells }) => cells.some((cell) => cell !== undefined));
+  return plainTable(
+    columns,
+    rows.map((_, row) => columns.map(({ cells }) => cells[row] ?? "")),
+  );
+}
+
+interface Column {
+  readonly heading: string;
+  readonly align: Alignment;
+  readonly cell: (row: PathRow) => string | undefined;
+}
+
+function column(heading: string, align: Alignment, cell: Column["cell"]): Column {
+  return { heading, align, cell };
+}
