@@ -113,7 +113,9 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     for (const { corrupted } of SAME_LENGTH) {
       (
         await logits(model, [corrupted], (at, l, value) => {
-          if (at === "attnOut" && l === 1) value.dataSync().forEach((x, i) => (sum[i] += x));
+          if (at === "attnOut" && l === 1) {
+            for (const [i, x] of value.dataSync().entries()) sum[i] += x;
+          }
           return value;
         })
       ).dispose();
@@ -138,7 +140,9 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     for (const { corrupted } of MIXED) {
       (
         await logits(model, [corrupted], (at, l, value) => {
-          if (at === "attnOut" && l === 1) value.dataSync().forEach((x, i) => (sum[i % width] += x));
+          if (at === "attnOut" && l === 1) {
+            for (const [i, x] of value.dataSync().entries()) sum[i % width] += x;
+          }
           return value;
         })
       ).dispose();
