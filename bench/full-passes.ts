@@ -159,10 +159,10 @@ function addPlainPass(
   const signed = numbersOf(best);
   const size = numbersOf(tf.abs(plain));
   const gap = best === plain ? undefined : numbersOf(tf.abs(tf.sub(best, plain)));
-  for (const { node, count, start, step } of estimateRows(space, group, pairs, T)) {
-    addSigned(scores, node, count, signed, start, step);
-    addToColumn(cancellation.plain, node, count, size, start, step);
-    if (gap) addToColumn(saturation, node, count, gap, start, step);
+  for (const row of estimateRows(space, group, pairs, T)) {
+    addSigned(scores, row, signed);
+    addToColumn(cancellation.plain, row, size);
+    if (gap) addToColumn(saturation, row, gap);
   }
 }
 
@@ -175,9 +175,9 @@ function addContributions({ scores, space, pairs, T, model }: SweepInput, sums: 
     const fixed = meanOf(sum, divisor);
     const plainSum = sums.plain.get(group);
     const plain = plainSum ? meanOf(plainSum, divisor) : fixed;
-    for (const { node, count, start, step } of estimateRows(space, group, pairs, T)) {
-      addToColumn(scores.sumAbs, node, count, fixed, start, step);
-      addToColumn(cancellation.dropped, node, count, plain, start, step);
+    for (const row of estimateRows(space, group, pairs, T)) {
+      addToColumn(scores.sumAbs, row, fixed);
+      addToColumn(cancellation.dropped, row, plain);
     }
   }
 }

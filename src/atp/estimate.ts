@@ -49,7 +49,7 @@ function sweepFirstOrder({ model, runs, pairs, T, gradient, space, scores }: Swe
         const each = numbersOf(estimates.each);
         const everywhere = numbersOf(estimates.everywhere);
         for (const row of estimateRows(space, group, pairs, T)) {
-          addScores(scores, row.node, row.count, row.everywhere ? everywhere : each, row.start, row.step);
+          addScores(scores, row, row.everywhere ? everywhere : each);
         }
       };
     },

@@ -165,10 +165,10 @@ function addSite(
   }
   const added = columns.map(([column, estimates]) => [column, numbersOf(estimates)] as const);
   const signed = hasMain ? numbersOf(mapEstimates(best, firstStream)) : undefined;
-  for (const { node, count, start, step, everywhere } of estimateRows(space, group, pairs, T)) {
-    const kind = everywhere ? "everywhere" : "each";
-    if (signed) addSigned(scores, node, count, signed[kind], start, step);
-    for (const [column, numbers] of added) addToColumn(column, node, count, numbers[kind], start, step);
+  for (const row of estimateRows(space, group, pairs, T)) {
+    const kind = row.everywhere ? "everywhere" : "each";
+    if (signed) addSigned(scores, row, signed[kind]);
+    for (const [column, numbers] of added) addToColumn(column, row, numbers[kind]);
   }
 }
 

@@ -54,55 +54,76 @@ export function addScore(table: ScoreTable, node: number, effect: number): void 
 }
 
 /**
- * `addScore` for `count` nodes from `first` on, whose effects lie `step` apart in `effects`, from `start` on. The inner
- * loop of every estimate: views of the range cost less than bounds checks against the whole table.
+ * Where the numbers of several pairs for a run of neighbouring nodes lie in an array: that of the i-th node and the p-th pair
+ * at `starts[p] + i·step`.
+ */
+export interface NodeRow {
+  /** The first node; `count` nodes follow each other. */
+  readonly node: number;
+  readonly count: number;
+  /** One entry per pair that has the nodes. */
+  readonly starts: readonly number[];
+  readonly step: number;
+}
+
+/**
+ * `addScore` for a row of nodes and several pairs. The inner loop of every estimate: each sum is read and written once, and
+ * the pairs are added to it in their order.
  */
 export function addScores(
   table: ScoreTable,
-  first: number,
-  count: number,
+  { node, count, starts, step }: NodeRow,
   effects: Float32Array,
-  start: number,
-  step: number,
 ): void {
-  const sumAbs = table.sumAbs.subarray(first, first + count);
-  const sum = table.sum.subarray(first, first + count);
-  const sumSquares = table.sumSquares.subarray(first, first + count);
-  const pairs = table.count.subarray(first, first + count);
-  for (let i = 0, at = start; i < count; i++, at += step) {
-    const effect = effects[at];
-    sumAbs[i] += Math.abs(effect);
-    sum[i] += effect;
-    sumSquares[i] += effect * effect;
-    pairs[i] += 1;
+  const { sumAbs, sum, sumSquares } = table;
+  for (let i = 0; i < count; i++) {
+    let total = sum[node + i];
+    let magnitude = sumAbs[node + i];
+    let squares = sumSquares[node + i];
+    for (let p = 0; p < starts.length; p++) {
+      const effect = effects[starts[p] + i * step];
+      total += effect;
+      magnitude += Math.abs(effect);
+      squares += effect * effect;
+    }
+    sum[node + i] = total;
+    sumAbs[node + i] = magnitude;
+    sumSquares[node + i] = squares;
+    table.count[node + i] += starts.length;
   }
 }
 
-/** Adds `count` numbers, `step` apart from `start` on, to one column from node `first` on. */
+/** Adds a row of numbers to one column. */
 export function addToColumn(
   column: Float64Array,
-  first: number,
-  count: number,
+  { node, count, starts, step }: NodeRow,
   values: Float32Array,
-  start: number,
-  step: number,
 ): void {
-  for (let i = 0, at = start; i < count; i++, at += step) column[first + i] += values[at];
+  for (let i = 0; i < count; i++) {
+    let total = column[node + i];
+    for (let p = 0; p < starts.length; p++) total += values[starts[p] + i * step];
+    column[node + i] = total;
+  }
 }
 
 /** Adds signed estimates to Σx, Σx² and n, for methods that add their contributions to Σ|x| themselves. */
 export function addSigned(
-  { sum, sumSquares, count: pairs }: ScoreTable,
-  first: number,
-  count: number,
+  table: ScoreTable,
+  { node, count, starts, step }: NodeRow,
   values: Float32Array,
-  start: number,
-  step: number,
 ): void {
-  for (let i = 0, at = start; i < count; i++, at += step) {
-    sum[first + i] += values[at];
-    sumSquares[first + i] += values[at] * values[at];
-    pairs[first + i] += 1;
+  const { sum, sumSquares } = table;
+  for (let i = 0; i < count; i++) {
+    let total = sum[node + i];
+    let squares = sumSquares[node + i];
+    for (let p = 0; p < starts.length; p++) {
+      const value = values[starts[p] + i * step];
+      total += value;
+      squares += value * value;
+    }
+    sum[node + i] = total;
+    sumSquares[node + i] = squares;
+    table.count[node + i] += starts.length;
   }
 }
 
