@@ -34,15 +34,15 @@ export {
   type SignedNode,
 } from "./exact/faithfulness.js";
 export { type ExactEffects, type ExactOptions, exactEffects } from "./exact/patch-sets.js";
-export { endsOfLayers, type PathEnds, type Senders } from "./exact/path-ends.js";
+export { endsOfLayers, type PathEnds, type Senders } from "./exact/paths/ends.js";
 export {
   type DirectPaths,
   directPaths,
   type PathEffects,
   type PathOptions,
   pathEffects,
-} from "./exact/paths.js";
-export { formatReceiver, parseReceiver, type Receiver } from "./exact/receivers.js";
+} from "./exact/paths/path-effects.js";
+export { formatReceiver, parseReceiver, type Receiver } from "./exact/paths/receivers.js";
 export {
   type EstimateSelection,
   estimate,

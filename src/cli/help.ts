@@ -1,7 +1,7 @@
 /** @file The help texts below the options: what goes in, what comes out, and commands to try. */
 
 import { METHOD_DESCRIPTIONS, METHODS } from "../atpstar/methods.js";
-import { SENDER_SITES } from "../exact/path-ends.js";
+import { SENDER_SITES } from "../exact/paths/ends.js";
 import { SITES, type Site } from "../model/sites.js";
 import { METRICS } from "../prompts/metrics/index.js";
 import { FAITHFULNESS_HEADER } from "../report/faithfulness-csv.js";

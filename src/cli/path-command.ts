@@ -3,10 +3,10 @@
 import { join } from "node:path";
 import { InputError } from "../errors.js";
 import { meanOf } from "../exact/pair-statistics.js";
-import { checkEnds, checkTogether, endsOfLayers } from "../exact/path-ends.js";
-import { pathExists } from "../exact/path-plan.js";
-import { directPaths, pathEffects } from "../exact/paths.js";
-import { formatReceiver } from "../exact/receivers.js";
+import { checkEnds, checkTogether, endsOfLayers } from "../exact/paths/ends.js";
+import { directPaths, pathEffects } from "../exact/paths/path-effects.js";
+import { pathExists } from "../exact/paths/plan.js";
+import { formatReceiver } from "../exact/paths/receivers.js";
 import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
 import { writeAtomically } from "../report/atomic-file.js";
 import { pathRows } from "../report/path-rows.js";

@@ -1,7 +1,7 @@
 /** @file Effects of paths over all pairs, as rows: best first. */
 
 import { meanOf, standardErrorOf } from "../exact/pair-statistics.js";
-import type { PathEffects } from "../exact/paths.js";
+import type { PathEffects } from "../exact/paths/path-effects.js";
 import { orderByContribution } from "../nodes/order.js";
 
 /** One path; the columns of the CSV. Undefined means "not computed", never 0. */

@@ -6,7 +6,7 @@ import { parseFile } from "fast-csv";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { EXAMPLES } from "../../src/cli/help.js";
-import { SENDER_SITES } from "../../src/exact/path-ends.js";
+import { SENDER_SITES } from "../../src/exact/paths/ends.js";
 import { PATHS_HEADER } from "../../src/report/paths-csv.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";

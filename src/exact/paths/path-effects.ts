@@ -10,19 +10,19 @@
  * (arXiv 2304.05969).
  */
 
-import { RunError } from "../errors.js";
-import type { Model } from "../model/model.js";
-import { formatNodeId } from "../nodes/node-id.js";
-import { batchPairs } from "../prompts/buckets.js";
-import { checkPairsForMetric, prepareOnRuns } from "../prompts/metrics/on-runs.js";
-import type { Pair } from "../prompts/pair.js";
-import { nextBatch } from "../run-control.js";
-import type { ExactOptions } from "./patch-sets.js";
-import { checkEnds, checkTogether, type PathEnds } from "./path-ends.js";
-import { runPathInputs } from "./path-inputs.js";
-import { type Path, type PathRun, pathChunks, planPaths } from "./path-plan.js";
-import { runPaths } from "./path-runs.js";
+import { RunError } from "../../errors.js";
+import type { Model } from "../../model/model.js";
+import { formatNodeId } from "../../nodes/node-id.js";
+import { batchPairs } from "../../prompts/buckets.js";
+import { checkPairsForMetric, prepareOnRuns } from "../../prompts/metrics/on-runs.js";
+import type { Pair } from "../../prompts/pair.js";
+import { nextBatch } from "../../run-control.js";
+import type { ExactOptions } from "../patch-sets.js";
+import { checkEnds, checkTogether, type PathEnds } from "./ends.js";
+import { runPathInputs } from "./inputs.js";
+import { type Path, type PathRun, pathChunks, planPaths } from "./plan.js";
 import { formatReceiver } from "./receivers.js";
+import { runPaths } from "./runs.js";
 
 export interface PathOptions extends ExactOptions, PathEnds {
   /**

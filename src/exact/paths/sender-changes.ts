@@ -4,13 +4,13 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { joinHeads } from "../model/block.js";
-import type { Model } from "../model/model.js";
-import { linear } from "../model/ops/linear.js";
-import type { Site } from "../model/sites.js";
-import type { BlockWeights, Linear } from "../model/weights.js";
-import type { Node } from "../nodes/node-id.js";
-import type { Span } from "../nodes/positions.js";
+import { joinHeads } from "../../model/block.js";
+import type { Model } from "../../model/model.js";
+import { linear } from "../../model/ops/linear.js";
+import type { Site } from "../../model/sites.js";
+import type { BlockWeights, Linear } from "../../model/weights.js";
+import type { Node } from "../../nodes/node-id.js";
+import type { Span } from "../../nodes/positions.js";
 import { type Covered, cellMask, fromPosition } from "./cell-mask.js";
 
 /** One row of a batch of path runs, as far as its sender goes. */

@@ -11,14 +11,14 @@ import {
   type Edit,
   makeBlockContext,
   type Past,
-} from "../model/block.js";
-import type { Model } from "../model/model.js";
-import { readout } from "../model/transformer.js";
-import type { BlockWeights } from "../model/weights.js";
-import type { Node } from "../nodes/node-id.js";
+} from "../../model/block.js";
+import type { Model } from "../../model/model.js";
+import { readout } from "../../model/transformer.js";
+import type { BlockWeights } from "../../model/weights.js";
+import type { Node } from "../../nodes/node-id.js";
 import { type Covered, cellMask, fromPosition } from "./cell-mask.js";
-import type { PathInputs } from "./path-inputs.js";
-import type { PathRun } from "./path-plan.js";
+import type { PathInputs } from "./inputs.js";
+import type { PathRun } from "./plan.js";
 import { heardFinal, heardInBlock } from "./receiver-values.js";
 import { type BlockReceiver, RECEIVER_SITES, streamOf } from "./receivers.js";
 import { type SiteKey, senderChanges, siteKey } from "./sender-changes.js";

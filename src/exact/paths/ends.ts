@@ -1,12 +1,18 @@
 /** @file The two ends of paths, as a caller names them: senders are nodes, receivers have ids of their own. */
 
-import { InputError } from "../errors.js";
-import type { ModelConfig } from "../model/config.js";
-import { type Site, siteIndex, siteSize, sitesOf } from "../model/sites.js";
-import { ALL_POSITIONS, formatNodeId, type Node, type NodePosition, parseNodeId } from "../nodes/node-id.js";
-import { type NodeSpace, nodeAt } from "../nodes/node-space.js";
-import { spanInPair } from "../nodes/positions.js";
-import type { Pair } from "../prompts/pair.js";
+import { InputError } from "../../errors.js";
+import type { ModelConfig } from "../../model/config.js";
+import { type Site, siteIndex, siteSize, sitesOf } from "../../model/sites.js";
+import {
+  ALL_POSITIONS,
+  formatNodeId,
+  type Node,
+  type NodePosition,
+  parseNodeId,
+} from "../../nodes/node-id.js";
+import { type NodeSpace, nodeAt } from "../../nodes/node-space.js";
+import { spanInPair } from "../../nodes/positions.js";
+import type { Pair } from "../../prompts/pair.js";
 import { formatReceiver, parseReceiver, type Receiver } from "./receivers.js";
 
 /** Node ids, or nodes of a space. */

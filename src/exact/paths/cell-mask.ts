@@ -1,9 +1,9 @@
 /** @file 0/1 masks over the values of a site in a batch of runs: 1 at chosen heads, neurons and positions. */
 
 import * as tf from "@tensorflow/tfjs-core";
-import type { ModelConfig } from "../model/config.js";
-import { type Site, siteIndex, siteSize } from "../model/sites.js";
-import type { Span } from "../nodes/positions.js";
+import type { ModelConfig } from "../../model/config.js";
+import { type Site, siteIndex, siteSize } from "../../model/sites.js";
+import type { Span } from "../../nodes/positions.js";
 
 /** What is 1 in one row. */
 export interface MaskCell {

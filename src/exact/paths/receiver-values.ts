@@ -8,13 +8,13 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { type BlockContext, splitHeads } from "../model/block.js";
-import type { ModelConfig, NormKind } from "../model/config.js";
-import { linear } from "../model/ops/linear.js";
-import { neurons } from "../model/ops/mlp.js";
-import { norm } from "../model/ops/norm.js";
-import { rotate } from "../model/ops/rotary.js";
-import type { BlockWeights, Linear, NormWeights } from "../model/weights.js";
+import { type BlockContext, splitHeads } from "../../model/block.js";
+import type { ModelConfig, NormKind } from "../../model/config.js";
+import { linear } from "../../model/ops/linear.js";
+import { neurons } from "../../model/ops/mlp.js";
+import { norm } from "../../model/ops/norm.js";
+import { rotate } from "../../model/ops/rotary.js";
+import type { BlockWeights, Linear, NormWeights } from "../../model/weights.js";
 import type { BlockReceiver } from "./receivers.js";
 
 /** A residual stream as receivers see it. */

@@ -2,20 +2,20 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { randomModel } from "../../bench/random-model.js";
-import { pathEffects } from "../../src/exact/paths.js";
-import type { Edit } from "../../src/model/block.js";
-import type { ModelConfig } from "../../src/model/config.js";
-import type { Model } from "../../src/model/model.js";
-import type { HookPoint, Site } from "../../src/model/sites.js";
-import { logits } from "../../src/model/transformer.js";
-import type { Linear, NormWeights } from "../../src/model/weights.js";
-import { parseNodeId } from "../../src/nodes/node-id.js";
-import { metricByName } from "../../src/prompts/metrics/index.js";
-import { startTestEngine } from "../support/engine.js";
-import { largestError } from "../support/errors.js";
-import { TINY_CONFIGS } from "../support/tiny-config.js";
-import { tokenPair } from "../support/token-pair.js";
+import { randomModel } from "../../../bench/random-model.js";
+import { pathEffects } from "../../../src/exact/paths/path-effects.js";
+import type { Edit } from "../../../src/model/block.js";
+import type { ModelConfig } from "../../../src/model/config.js";
+import type { Model } from "../../../src/model/model.js";
+import type { HookPoint, Site } from "../../../src/model/sites.js";
+import { logits } from "../../../src/model/transformer.js";
+import type { Linear, NormWeights } from "../../../src/model/weights.js";
+import { parseNodeId } from "../../../src/nodes/node-id.js";
+import { metricByName } from "../../../src/prompts/metrics/index.js";
+import { startTestEngine } from "../../support/engine.js";
+import { largestError } from "../../support/errors.js";
+import { TINY_CONFIGS } from "../../support/tiny-config.js";
+import { tokenPair } from "../../support/token-pair.js";
 
 /** Float32 of the engine, metrics of order 1. */
 const TOLERANCE = 2e-5;

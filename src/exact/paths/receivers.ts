@@ -10,12 +10,12 @@
  *   final         the final residual stream where the metric is read
  */
 
-import { InputError } from "../errors.js";
-import type { ModelConfig } from "../model/config.js";
-import type { Site } from "../model/sites.js";
-import { formatNodeId, type Node, type NodePosition, parseNodeId } from "../nodes/node-id.js";
-import { type Span, spanInPair } from "../nodes/positions.js";
-import type { Pair } from "../prompts/pair.js";
+import { InputError } from "../../errors.js";
+import type { ModelConfig } from "../../model/config.js";
+import type { Site } from "../../model/sites.js";
+import { formatNodeId, type Node, type NodePosition, parseNodeId } from "../../nodes/node-id.js";
+import { type Span, spanInPair } from "../../nodes/positions.js";
+import type { Pair } from "../../prompts/pair.js";
 
 /** A receiver in a block. `site` is where what it computes shows: `mlpOut` for the MLP. */
 export interface BlockReceiver {

@@ -3,12 +3,12 @@
  * position where a receiver hears something. Runs that start at the same place go through the model together.
  */
 
-import type { ModelConfig } from "../model/config.js";
-import { SITES } from "../model/sites.js";
-import type { Node } from "../nodes/node-id.js";
-import { type Span, spanInPair } from "../nodes/positions.js";
-import type { PairBatch } from "../prompts/buckets.js";
-import type { Pair } from "../prompts/pair.js";
+import type { ModelConfig } from "../../model/config.js";
+import { SITES } from "../../model/sites.js";
+import type { Node } from "../../nodes/node-id.js";
+import { type Span, spanInPair } from "../../nodes/positions.js";
+import type { PairBatch } from "../../prompts/buckets.js";
+import type { Pair } from "../../prompts/pair.js";
 import { type Receiver, readsBehind, receiverSpan } from "./receivers.js";
 import type { SendingRow } from "./sender-changes.js";
 

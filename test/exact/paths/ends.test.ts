@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { checkEnds, checkTogether, endsOfLayers } from "../../src/exact/path-ends.js";
-import { formatReceiver, parseReceiver } from "../../src/exact/receivers.js";
-import { makeNodeSpace } from "../../src/nodes/node-space.js";
-import { TINY_CONFIGS } from "../support/tiny-config.js";
-import { tokenPair } from "../support/token-pair.js";
+import { checkEnds, checkTogether, endsOfLayers } from "../../../src/exact/paths/ends.js";
+import { formatReceiver, parseReceiver } from "../../../src/exact/paths/receivers.js";
+import { makeNodeSpace } from "../../../src/nodes/node-space.js";
+import { TINY_CONFIGS } from "../../support/tiny-config.js";
+import { tokenPair } from "../../support/token-pair.js";
 
 const PAIRS = [tokenPair([1, 2, 3], [1, 4, 3], { end: 2 })];
 const { plain, parallel, gated } = TINY_CONFIGS;

@@ -4,12 +4,12 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { disposeBlockContext, type Edit, makeBlockContext, type Past } from "../model/block.js";
-import type { Model } from "../model/model.js";
-import { embed, readout, runBlocks } from "../model/transformer.js";
-import { basePrompt, type Direction, sourcePrompt } from "../prompts/direction.js";
-import type { ActivationSource } from "../sources/source.js";
-import type { PathPlan } from "./path-plan.js";
+import { disposeBlockContext, type Edit, makeBlockContext, type Past } from "../../model/block.js";
+import type { Model } from "../../model/model.js";
+import { embed, readout, runBlocks } from "../../model/transformer.js";
+import { basePrompt, type Direction, sourcePrompt } from "../../prompts/direction.js";
+import type { ActivationSource } from "../../sources/source.js";
+import type { PathPlan } from "./plan.js";
 import { streamOf } from "./receivers.js";
 import { type SiteKey, siteKey } from "./sender-changes.js";
 
