@@ -4,7 +4,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { type Site, siteIndex } from "../model/sites.js";
+import { isPerHead, type Site, siteIndex } from "../model/sites.js";
 import { ALL_POSITIONS } from "../nodes/node-id.js";
 import type { NodeSpace } from "../nodes/node-space.js";
 
@@ -29,12 +29,6 @@ export function wantedBy({ labels }: NodeSpace): Wanted {
     each: labels.some((label) => label !== ALL_POSITIONS),
     everywhere: labels.includes(ALL_POSITIONS),
   };
-}
-
-/** Whether estimates come with the head axis before the position axis. */
-export function isPerHead(site: Site): boolean {
-  const kind = siteIndex(site);
-  return kind === "head" || kind === "kvHead";
 }
 
 /**

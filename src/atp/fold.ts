@@ -2,12 +2,12 @@
  * @file From estimates of one site in one layer, for a batch of pairs, to the nodes they belong to.
  */
 
+import { isPerHead } from "../model/sites.js";
 import { ALL_POSITIONS } from "../nodes/node-id.js";
 import type { NodeGroup, NodeSpace } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { NodeRow } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
-import { isPerHead } from "./first-order.js";
 
 /** The estimates of all I nodes of a group at one position label, for all pairs that have the label. */
 export interface EstimateRow extends NodeRow {

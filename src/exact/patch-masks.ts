@@ -5,10 +5,11 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { Edit } from "../model/block.js";
-import { siteIndex } from "../model/sites.js";
+import { isPerHead } from "../model/sites.js";
 import { locate, type NodeGroup, type NodeSet, type NodeSpace } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
+import { fromPosition } from "./from-position.js";
 
 /** One row of a batch of patched runs. */
 export interface PatchedRow {
@@ -28,8 +29,7 @@ interface Positions {
 type Masks = Map<NodeGroup, { readonly data: Float32Array; readonly shape: number[] }>;
 
 function maskShape({ site, indices }: NodeGroup, R: number, Q: number): number[] {
-  const kind = siteIndex(site);
-  return kind === "head" || kind === "kvHead" ? [R, indices, Q, 1] : [R, Q, indices];
+  return isPerHead(site) ? [R, indices, Q, 1] : [R, Q, indices];
 }
 
 function makeMasks(space: NodeSpace, rows: readonly PatchedRow[], { from, T }: Positions): Masks {
@@ -47,7 +47,7 @@ function makeMasks(space: NodeSpace, rows: readonly PatchedRow[], { from, T }: P
         mask = { data: new Float32Array(tf.util.sizeFromShape(shape)), shape };
         masks.set(group, mask);
       }
-      const perHead = mask.shape.length === 4;
+      const perHead = isPerHead(group.site);
       for (let t = span.first - from; t < span.end - from; t++) {
         const at = perHead ? (r * group.indices + i) * Q + t : (r * Q + t) * group.indices + i;
         mask.data[at] = 1;
@@ -79,14 +79,9 @@ export function patchEdit(
     if (!entry || !source) return value;
     return tf.tidy(() => {
       const mask = tf.tensor(entry[1].data, entry[1].shape);
-      const covered = positions.from === 0 ? source : coveredPositions(source, positions.from);
+      const covered = fromPosition(source, positions.from);
       const perRow = tf.gather(covered, tf.tensor1d(pairOfRow, "int32"));
       return tf.add(tf.mul(value, tf.sub(1, mask)), tf.mul(perRow, mask));
     });
   };
-}
-
-/** [B, n, T, h] or [B, T, n] without the positions before `from`. */
-function coveredPositions(x: tf.Tensor, from: number): tf.Tensor {
-  return tf.slice(x, x.rank === 4 ? [0, 0, from, 0] : [0, from, 0]);
 }

@@ -44,6 +44,12 @@ export function siteIndex(site: Site): SiteIndex {
   return SITE_INDEX[site];
 }
 
+/** Whether values of the site have a head axis before the position axis, [B, n, T, h]; the others are [B, T, n]. */
+export function isPerHead(site: Site): boolean {
+  const kind = siteIndex(site);
+  return kind === "head" || kind === "kvHead";
+}
+
 export function isSite(name: string): name is Site {
   return (SITES as readonly string[]).includes(name);
 }

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { InputError } from "../errors.js";
 import { disposeBlockContext, makeBlockContext } from "../model/block.js";
 import type { Model } from "../model/model.js";
-import { type Site, siteIndex } from "../model/sites.js";
+import { isPerHead, type Site } from "../model/sites.js";
 import { embed, runBlocks } from "../model/transformer.js";
 import { batchPairs } from "../prompts/buckets.js";
 import { type Direction, sourcePrompt } from "../prompts/direction.js";
@@ -85,10 +85,8 @@ function keyOf(site: Site, layer: number): string {
   return `${layer}.${site}`;
 }
 
-/** Head sites are [B, n, T, h], the others [B, T, n]. */
 function positionAxis(site: Site): number {
-  const kind = siteIndex(site);
-  return kind === "head" || kind === "kvHead" ? 2 : 1;
+  return isPerHead(site) ? 2 : 1;
 }
 
 /** Sum over prompts, and over positions unless they are kept apart; [1, …] in the site's order of axes. */

@@ -2,7 +2,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { ModelConfig } from "../../model/config.js";
-import { type Site, siteIndex, siteSize } from "../../model/sites.js";
+import { isPerHead, type Site, siteSize } from "../../model/sites.js";
 import type { Span } from "../../nodes/positions.js";
 
 /** What is 1 in one row. */
@@ -41,15 +41,4 @@ export function cellMask(
     }
   }
   return tf.tensor(data, perHead ? [R, indices, Q, 1] : [R, Q, indices]);
-}
-
-/** Values of a site, [B, I, T, h] or [B, T, I], at the positions from `from` on. */
-export function fromPosition<Value extends tf.Tensor>(value: Value, from: number): Value {
-  if (from === 0) return tf.clone(value);
-  return tf.slice(value, value.rank === 4 ? [0, 0, from, 0] : [0, from, 0]) as Value;
-}
-
-function isPerHead(site: Site): boolean {
-  const kind = siteIndex(site);
-  return kind === "head" || kind === "kvHead";
 }

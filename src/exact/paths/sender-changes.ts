@@ -11,7 +11,8 @@ import type { Site } from "../../model/sites.js";
 import type { BlockWeights, Linear } from "../../model/weights.js";
 import type { Node } from "../../nodes/node-id.js";
 import type { Span } from "../../nodes/positions.js";
-import { type Covered, cellMask, fromPosition } from "./cell-mask.js";
+import { fromPosition } from "../from-position.js";
+import { type Covered, cellMask } from "./cell-mask.js";
 
 /** One row of a batch of path runs, as far as its sender goes. */
 export interface SendingRow {
