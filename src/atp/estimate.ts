@@ -9,12 +9,12 @@
  * Patching"; Kramár et al. 2024, "AtP*", section 2.
  */
 
-import type * as tf from "@tensorflow/tfjs-core";
 import type { Model } from "../model/model.js";
+import { groupsOfLayer } from "../nodes/node-space.js";
 import { addScores } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
 import { type EstimateOptions, type Estimates, estimateInBatches, type SweepInput } from "./batches.js";
-import { firstOrder, wantedBy } from "./first-order.js";
+import { firstOrder, numbersOf, wantedBy } from "./first-order.js";
 import { estimateRows } from "./fold.js";
 import { sweepBack } from "./sweep.js";
 
@@ -37,26 +37,17 @@ function sweepFirstOrder({ model, runs, pairs, T, gradient, space, scores }: Swe
   const wanted = wantedBy(space);
   return sweepBack(model, runs, model.config.layers - 1, gradient, {
     visitLayer: (layer, { differences }) => {
-      const groups = new Map(
-        space.groups.filter((group) => group.layer === layer).map((group) => [group.site, group]),
-      );
+      const groups = groupsOfLayer(space, layer);
       return (point, _layer, siteGradient) => {
         if (point === "pattern") return;
         const group = groups.get(point);
         const difference = differences[point];
         if (!group || !difference) return;
-        const estimates = firstOrder(point, siteGradient, difference, wanted);
-        const each = numbersOf(estimates.each);
-        const everywhere = numbersOf(estimates.everywhere);
+        const numbers = numbersOf(firstOrder(point, siteGradient, difference, wanted));
         for (const row of estimateRows(space, group, pairs, T)) {
-          addScores(scores, row, row.everywhere ? everywhere : each);
+          addScores(scores, row, numbers[row.everywhere ? "everywhere" : "each"]);
         }
       };
     },
   });
-}
-
-/** Values of one stream; the tensor belongs to the sweep's tidy. */
-function numbersOf(tensor: tf.Tensor | undefined): Float32Array {
-  return tensor ? (tensor.dataSync() as Float32Array) : new Float32Array();
 }

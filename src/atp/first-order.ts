@@ -56,3 +56,9 @@ export function firstOrder(
     };
   });
 }
+
+/** The numbers of one stream, [1, ...] or [...]; empty where there are none. The tensors stay their owner's. */
+export function numbersOf({ each, everywhere }: SiteEstimates): Record<keyof SiteEstimates, Float32Array> {
+  const read = (tensor?: tf.Tensor) => (tensor ? (tensor.dataSync() as Float32Array) : new Float32Array());
+  return { each: read(each), everywhere: read(everywhere) };
+}

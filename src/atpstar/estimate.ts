@@ -12,14 +12,14 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { type EstimateOptions, type Estimates, estimateInBatches, type SweepInput } from "../atp/batches.js";
 import { estimateAtp } from "../atp/estimate.js";
-import { firstOrder, type SiteEstimates, wantedBy } from "../atp/first-order.js";
+import { firstOrder, numbersOf, type SiteEstimates, wantedBy } from "../atp/first-order.js";
 import { estimateRows } from "../atp/fold.js";
 import type { LayerRecord } from "../atp/runs.js";
 import { sweepBack } from "../atp/sweep.js";
 import { InputError } from "../errors.js";
 import type { Visit } from "../model/block.js";
 import type { Model } from "../model/model.js";
-import type { NodeGroup } from "../nodes/node-space.js";
+import { groupsOfLayer, type NodeGroup } from "../nodes/node-space.js";
 import { addSigned, addToColumn } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
 import { dropContribution, firstStream, forksAbove, mapEstimates, streamWeights } from "./combine.js";
@@ -113,9 +113,7 @@ function visitOf(
 ): Visit {
   const { space, model, runs } = input;
   const wanted = wantedBy(space);
-  const groups = new Map(
-    space.groups.filter((group) => group.layer === layer).map((group) => [group.site, group]),
-  );
+  const groups = groupsOfLayer(space, layer);
   const ofQk = { ...(groups.has("q") && { q: differences.q }), ...(groups.has("k") && { k: differences.k }) };
   let fixed: QkEstimates = {};
   return (point, _layer, gradient) => {
@@ -170,10 +168,4 @@ function addSite(
     if (signed) addSigned(scores, row, signed[kind]);
     for (const [column, numbers] of added) addToColumn(column, row, numbers[kind]);
   }
-}
-
-/** Values of single-stream estimates; the tensors belong to the sweep's tidy. */
-function numbersOf({ each, everywhere }: SiteEstimates): Record<keyof SiteEstimates, Float32Array> {
-  const read = (tensor?: tf.Tensor) => (tensor ? (tensor.dataSync() as Float32Array) : new Float32Array());
-  return { each: read(each), everywhere: read(everywhere) };
 }

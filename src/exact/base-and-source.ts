@@ -4,21 +4,21 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { disposeBlockContext, type Edit, makeBlockContext, type Past } from "../model/block.js";
+import { disposeBlockContext, makeBlockContext } from "../model/block.js";
 import type { Model } from "../model/model.js";
-import { embed, readout, runBlocks } from "../model/transformer.js";
 import type { NodeGroup } from "../nodes/node-space.js";
 import { basePrompt, type Direction, sourcePrompt } from "../prompts/direction.js";
 import type { Pair } from "../prompts/pair.js";
 import type { ActivationSource } from "../sources/source.js";
 import type { BatchPlan } from "./plan.js";
+import { finalOfRun, KeysAndValues, kept } from "./unpatched-run.js";
 
 /** Owns tensors: `dispose` it when the batch is done. */
 export interface BaseAndSource {
   /** residPre of the base run [B, T, D], by layer. */
   readonly baseResiduals: ReadonlyMap<number, tf.Tensor3D>;
-  /** Keys and values of the base run at all positions, by layer; of the layers that a run with a past goes through. */
-  readonly baseKeysAndValues: ReadonlyMap<number, Past>;
+  /** Of the base run. */
+  readonly baseKeysAndValues: KeysAndValues;
   /** Values that are patched in, in the site's shape. */
   readonly sourceValues: ReadonlyMap<NodeGroup, tf.Tensor>;
   /** `final` of either run at each pair's metric position, [B, D]. */
@@ -41,52 +41,37 @@ export async function runBaseAndSource(
 ): Promise<BaseAndSource> {
   const context = makeBlockContext(model.config, pairs[0].clean.length);
   const baseResiduals = new Map<number, tf.Tensor3D>();
-  const baseKeys = new Map<number, tf.Tensor4D>();
-  const baseValues = new Map<number, tf.Tensor4D>();
+  const baseKeysAndValues = new KeysAndValues(runs);
   const sourceValues = new Map<NodeGroup, tf.Tensor>();
   const starts = new Set(runs.map(({ layer }) => layer));
-  const withPast = runs.filter(({ position }) => position > 0).map(({ layer }) => layer);
-  const firstWithPast = withPast.reduce((lowest, layer) => Math.min(lowest, layer), Number.POSITIVE_INFINITY);
   const wanted = [...groups];
 
-  const finalOf = async (promptOf: (pair: Pair) => readonly number[], edit: Edit): Promise<tf.Tensor2D> => {
-    const embedded = await embed(model, pairs.map(promptOf));
-    const resid = await runBlocks(model, context, embedded, { edit });
-    const positions = pairs.map((pair) => pair.metricPosition);
-    const { final, saved } = await readout(model, resid, positions);
-    tf.dispose([embedded, resid, saved]);
-    return final;
-  };
-  const baseFinal = await finalOf(
+  const baseFinal = await finalOfRun(
+    model,
+    context,
+    pairs,
     (pair) => basePrompt(pair, direction),
     (point, layer, value) => {
-      if (point === "residPre" && starts.has(layer)) {
-        baseResiduals.set(layer, tf.keep(tf.clone(value)) as tf.Tensor3D);
-      }
-      if (layer >= firstWithPast && point === "k")
-        baseKeys.set(layer, tf.keep(tf.clone(value)) as tf.Tensor4D);
-      if (layer >= firstWithPast && point === "v")
-        baseValues.set(layer, tf.keep(tf.clone(value)) as tf.Tensor4D);
+      if (point === "residPre" && starts.has(layer)) baseResiduals.set(layer, kept(value as tf.Tensor3D));
+      baseKeysAndValues.see(point, layer, value);
       return value;
     },
   );
-  const sourceFinal = await finalOf(
+  const sourceFinal = await finalOfRun(
+    model,
+    context,
+    pairs,
     (pair) => sourcePrompt(pair, direction),
     (point, layer, value) => {
       const group = wanted.find((candidate) => candidate.site === point && candidate.layer === layer);
       if (group) {
-        const patched = source ? source.valuesAt(group.site, layer, value) : tf.clone(value);
-        sourceValues.set(group, tf.keep(patched));
+        const patched = source ? tf.keep(source.valuesAt(group.site, layer, value)) : kept(value);
+        sourceValues.set(group, patched);
       }
       return value;
     },
   );
   disposeBlockContext(context);
-  const baseKeysAndValues = new Map<number, Past>();
-  for (const [layer, k] of baseKeys) {
-    const v = baseValues.get(layer);
-    if (v) baseKeysAndValues.set(layer, { k, v });
-  }
   return {
     baseResiduals,
     baseKeysAndValues,
@@ -94,8 +79,8 @@ export async function runBaseAndSource(
     baseFinal,
     sourceFinal,
     dispose() {
-      const maps = [baseResiduals, baseKeys, baseValues, sourceValues];
-      tf.dispose([...maps.flatMap((map) => [...map.values()]), baseFinal, sourceFinal]);
+      baseKeysAndValues.dispose();
+      tf.dispose([...baseResiduals.values(), ...sourceValues.values(), baseFinal, sourceFinal]);
     },
   };
 }

@@ -10,7 +10,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { RunError } from "../errors.js";
-import { disposeBlockContext, makeBlockContext, type Past } from "../model/block.js";
+import { disposeBlockContext, makeBlockContext } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import { readout, runBlocks } from "../model/transformer.js";
 import type { NodeSet, NodeSpace } from "../nodes/node-space.js";
@@ -137,13 +137,7 @@ async function runPatched(
   const context = makeBlockContext(model.config, T, position);
   const edit = patchEdit(space, chunk, { from: position, T }, runs.sourceValues);
   const resid: tf.Tensor3D = tf.tidy(() => tf.gather(tf.slice(baseResidual, [0, position, 0]), rows));
-  const past = (layer: number): Past => {
-    const base = runs.baseKeysAndValues.get(layer);
-    if (!base) throw new Error(`runPatched: expected the base keys and values of layer ${layer}, got none`);
-    const before = (x: tf.Tensor4D): tf.Tensor4D =>
-      tf.gather(tf.slice(x, [0, 0, 0, 0], [-1, -1, position, -1]), rows);
-    return { k: before(base.k), v: before(base.v) };
-  };
+  const past = (layer: number) => runs.baseKeysAndValues.before(position, layer, rows);
   const last = await runBlocks(model, context, resid, { from, edit, ...(position > 0 && { past }) });
   const { final, saved } = await readout(
     model,

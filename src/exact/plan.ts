@@ -11,13 +11,17 @@ import type { PairBatch } from "../prompts/buckets.js";
 import type { Pair } from "../prompts/pair.js";
 import type { PatchedRow } from "./patch-masks.js";
 
-/** A pair of the batch with a set patched in. */
-export interface PatchedRun extends PatchedRow {
-  readonly set: number;
-  /** The lowest patched layer. */
+/** Where a run leaves the base run. */
+interface Start {
+  /** The lowest layer in which it differs. */
   readonly layer: number;
-  /** The first patched position. */
+  /** The first position at which it does. */
   readonly position: number;
+}
+
+/** A pair of the batch with a set patched in. */
+export interface PatchedRun extends PatchedRow, Start {
+  readonly set: number;
 }
 
 export interface BatchPlan {
@@ -77,11 +81,11 @@ function firstPosition(space: NodeSpace, pair: Pair, labels: ReadonlySet<number>
  * @param runs in order of layer and position
  * @param T token length of the batch
  */
-export function* chunksOfOneStart(
-  runs: readonly PatchedRun[],
+export function* chunksOfOneStart<Run extends Start>(
+  runs: readonly Run[],
   T: number,
   batchSize: number,
-): Generator<readonly PatchedRun[]> {
+): Generator<readonly Run[]> {
   for (let first = 0; first < runs.length; ) {
     const { layer, position } = runs[first];
     const most = Math.floor((batchSize * T) / (T - position));

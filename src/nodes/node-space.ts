@@ -73,6 +73,11 @@ export function parseSites(selection: string, config: ModelConfig): Site[] {
   });
 }
 
+/** The groups of one layer, by site. */
+export function groupsOfLayer({ groups }: NodeSpace, layer: number): Map<Site, NodeGroup> {
+  return new Map(groups.filter((group) => group.layer === layer).map((group) => [group.site, group]));
+}
+
 /** The group that a node lies in, by binary search. */
 export function groupOf({ groups, size }: NodeSpace, node: number): NodeGroup {
   if (!(node >= 0 && node < size)) {

@@ -2,7 +2,6 @@
 
 import { mkdir, readdir, readFile, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { parseFile } from "fast-csv";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { EXAMPLES } from "../../src/cli/help.js";
@@ -10,7 +9,7 @@ import { SENDER_SITES } from "../../src/exact/paths/ends.js";
 import { PATHS_HEADER } from "../../src/report/paths-csv.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
-import { RUN, runCli, runHere, temporaryFolder } from "./run-cli.js";
+import { RUN, rowsOf, runCli, runHere, temporaryFolder } from "./run-cli.js";
 
 const FEW = [...RUN, "--max-pairs", "4"];
 
@@ -21,14 +20,6 @@ let out: string;
 beforeAll(async () => {
   out = await temporaryFolder();
 });
-
-type Row = Readonly<Record<string, string>>;
-
-async function rowsOf(file: string): Promise<Row[]> {
-  const rows: Row[] = [];
-  for await (const row of parseFile(file, { headers: true })) rows.push(row);
-  return rows;
-}
 
 const document = z.object({
   command: z.literal("path"),

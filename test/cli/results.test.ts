@@ -2,7 +2,6 @@
 
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseFile } from "fast-csv";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { loadModel } from "../../src/checkpoint/load-model.js";
@@ -18,21 +17,12 @@ import { largestError, relativeError } from "../support/errors.js";
 import { siteOfKind } from "../support/golden-nodes.js";
 import { type GoldenTable, goldenFolder, readGolden } from "../support/goldens.js";
 import { ESTIMATE_TOLERANCE, EXACT_TOLERANCE } from "../support/tolerances.js";
-import { DEMO, IOI, RUN, runCli, temporaryFolder } from "./run-cli.js";
+import { DEMO, IOI, type Row, RUN, rowsOf, runCli, temporaryFolder } from "./run-cli.js";
 
 let out: string;
 beforeAll(async () => {
   out = await temporaryFolder();
 });
-
-type Row = Readonly<Record<string, string>>;
-
-/** Rows of a CSV, by column. */
-async function rowsOf(file: string): Promise<Row[]> {
-  const rows: Row[] = [];
-  for await (const row of parseFile(file, { headers: true })) rows.push(row);
-  return rows;
-}
 
 const summaryFile = z.object({
   atpkit: z.string(),

@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { parseFile } from "fast-csv";
 import { afterAll, vi } from "vitest";
 import { outcomeOf } from "../../src/cli/outcome.js";
 import { makeProgram } from "../../src/cli/program.js";
@@ -82,6 +83,15 @@ export async function runHere(args: readonly string[]): Promise<CliResult> {
   } finally {
     vi.restoreAllMocks();
   }
+}
+
+/** A row of a CSV, by column. */
+export type Row = Readonly<Record<string, string>>;
+
+export async function rowsOf(file: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  for await (const row of parseFile(file, { headers: true })) rows.push(row);
+  return rows;
 }
 
 /** A folder that is removed after the tests of the file. */

@@ -4,11 +4,11 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { disposeBlockContext, type Edit, makeBlockContext, type Past } from "../../model/block.js";
+import { disposeBlockContext, makeBlockContext } from "../../model/block.js";
 import type { Model } from "../../model/model.js";
-import { embed, readout, runBlocks } from "../../model/transformer.js";
 import { basePrompt, type Direction, sourcePrompt } from "../../prompts/direction.js";
 import type { ActivationSource } from "../../sources/source.js";
+import { finalOfRun, KeysAndValues, kept } from "../unpatched-run.js";
 import type { PathPlan } from "./plan.js";
 import { streamOf } from "./receivers.js";
 import { type SiteKey, siteKey } from "./sender-changes.js";
@@ -17,8 +17,8 @@ import { type SiteKey, siteKey } from "./sender-changes.js";
 export interface PathInputs {
   /** The base run's stream where receivers read it and where runs start, [B, T, D]. */
   readonly streams: ReadonlyMap<SiteKey, tf.Tensor3D>;
-  /** Keys and values of the base run at all positions, by layer; of the layers that a run with a past goes through. */
-  readonly keysAndValues: ReadonlyMap<number, Past>;
+  /** Of the base run. */
+  readonly keysAndValues: KeysAndValues;
   /** Patched − base value at the senders, in the site's shape. */
   readonly differences: ReadonlyMap<SiteKey, tf.Tensor>;
   /** `final` of either run at each pair's metric position, [B, D]. */
@@ -44,42 +44,31 @@ export async function runPathInputs(
     for (const { receiver } of hearings) read.add(siteKey(streamOf(config, receiver)));
   }
   for (const { layer } of runs) read.add(siteKey({ layer, site: "residPre" }));
-  const firstWithPast = runs
-    .filter(({ position }) => position > 0)
-    .reduce((lowest, { layer }) => Math.min(lowest, layer), config.layers);
 
   const context = makeBlockContext(config, T);
   const streams = new Map<SiteKey, tf.Tensor3D>();
-  const keys = new Map<number, tf.Tensor4D>();
-  const values = new Map<number, tf.Tensor4D>();
+  const keysAndValues = new KeysAndValues(runs);
   const baseValues = new Map<SiteKey, tf.Tensor>();
   const differences = new Map<SiteKey, tf.Tensor>();
-  const finalOf = async (prompts: (readonly number[])[], edit: Edit): Promise<tf.Tensor2D> => {
-    const embedded = await embed(model, prompts);
-    const resid = await runBlocks(model, context, embedded, { edit });
-    const { final, saved } = await readout(
-      model,
-      resid,
-      pairs.map((pair) => pair.metricPosition),
-    );
-    tf.dispose([embedded, resid, saved]);
-    return final;
-  };
-  const kept = <Value extends tf.Tensor>(value: Value): Value => tf.keep(tf.clone(value)) as Value;
-  const baseFinal = await finalOf(
-    pairs.map((pair) => basePrompt(pair, direction)),
+  const baseFinal = await finalOfRun(
+    model,
+    context,
+    pairs,
+    (pair) => basePrompt(pair, direction),
     (point, layer, value) => {
       if (point === "pattern") return value;
       const key = siteKey({ layer, site: point });
       if (read.has(key)) streams.set(key, kept(value as tf.Tensor3D));
       if (senders.has(key)) baseValues.set(key, kept(value));
-      if (layer >= firstWithPast && point === "k") keys.set(layer, kept(value as tf.Tensor4D));
-      if (layer >= firstWithPast && point === "v") values.set(layer, kept(value as tf.Tensor4D));
+      keysAndValues.see(point, layer, value);
       return value;
     },
   );
-  const sourceFinal = await finalOf(
-    pairs.map((pair) => sourcePrompt(pair, direction)),
+  const sourceFinal = await finalOfRun(
+    model,
+    context,
+    pairs,
+    (pair) => sourcePrompt(pair, direction),
     (point, layer, value) => {
       if (point === "pattern") return value;
       const key = siteKey({ layer, site: point });
@@ -93,11 +82,6 @@ export async function runPathInputs(
     },
   );
   disposeBlockContext(context);
-  const keysAndValues = new Map<number, Past>();
-  for (const [layer, k] of keys) {
-    const v = values.get(layer);
-    if (v) keysAndValues.set(layer, { k, v });
-  }
   return {
     streams,
     keysAndValues,
@@ -105,8 +89,8 @@ export async function runPathInputs(
     baseFinal,
     sourceFinal,
     dispose() {
-      const maps = [streams, keys, values, differences];
-      tf.dispose([...maps.flatMap((map) => [...map.values()]), baseFinal, sourceFinal]);
+      keysAndValues.dispose();
+      tf.dispose([...streams.values(), ...differences.values(), baseFinal, sourceFinal]);
     },
   };
 }

@@ -18,9 +18,10 @@ import { checkPairsForMetric, prepareOnRuns } from "../../prompts/metrics/on-run
 import type { Pair } from "../../prompts/pair.js";
 import { nextBatch } from "../../run-control.js";
 import type { ExactOptions } from "../patch-sets.js";
+import { chunksOfOneStart } from "../plan.js";
 import { checkEnds, checkTogether, type PathEnds } from "./ends.js";
 import { runPathInputs } from "./inputs.js";
-import { type Path, type PathRun, pathChunks, planPaths } from "./plan.js";
+import { type Path, type PathRun, planPaths } from "./plan.js";
 import { formatReceiver } from "./receivers.js";
 import { runPaths } from "./runs.js";
 
@@ -122,7 +123,7 @@ async function effectsOfPaths(
           result.effects[indices[pairIndex] * paths.length + path] = effect;
         };
         for (const run of plan.idle) put(run, 0);
-        for (const rows of pathChunks(plan, batchSize)) {
+        for (const rows of chunksOfOneStart(plan.runs, T, batchSize)) {
           await nextBatch(signal);
           const final = await runPaths(model, rows, T, inputs, freezeNorm);
           const values = prepared.metric.read(

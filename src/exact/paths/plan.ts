@@ -102,22 +102,3 @@ export function planPaths(config: ModelConfig, batch: PairBatch, paths: readonly
   );
   return { batch, runs, idle };
 }
-
-/**
- * Runs that start together, as many at a time as `batchSize` whole prompts have tokens.
- * @param T token length of the batch
- */
-export function* pathChunks(
-  { runs, batch: { length: T } }: PathPlan,
-  batchSize: number,
-): Generator<PathRun[]> {
-  for (let first = 0; first < runs.length; ) {
-    const { layer, position } = runs[first];
-    const most = Math.floor((batchSize * T) / (T - position));
-    const rest = runs.slice(first, first + most);
-    const other = rest.findIndex((run) => run.layer !== layer || run.position !== position);
-    const chunk = other < 0 ? rest : rest.slice(0, other);
-    yield chunk;
-    first += chunk.length;
-  }
-}

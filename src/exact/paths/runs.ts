@@ -17,7 +17,8 @@ import { readout } from "../../model/transformer.js";
 import type { BlockWeights } from "../../model/weights.js";
 import type { Node } from "../../nodes/node-id.js";
 import { fromPosition } from "../from-position.js";
-import { type Covered, cellMask } from "./cell-mask.js";
+import type { Covered } from "../site-mask.js";
+import { cellMask } from "./cell-mask.js";
 import type { PathInputs } from "./inputs.js";
 import type { PathRun } from "./plan.js";
 import { heardFinal, heardInBlock } from "./receiver-values.js";
@@ -65,12 +66,9 @@ export async function runPaths(
   const final =
     start === model.config.layers
       ? await finalHeard(model, chunk)
-      : await finalOfBlocks(model, start, chunk, (layer) => {
-          const { k, v } = existing(inputs.keysAndValues, layer);
-          const before = (x: tf.Tensor4D): tf.Tensor4D =>
-            tf.gather(tf.slice(x, [0, 0, 0, 0], [-1, -1, from, -1]), pairOfRow);
-          return { k: before(k), v: before(v) };
-        });
+      : await finalOfBlocks(model, start, chunk, (layer) =>
+          inputs.keysAndValues.before(from, layer, pairOfRow),
+        );
   tf.dispose([pairOfRow, changes]);
   return final;
 }

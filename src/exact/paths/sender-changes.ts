@@ -12,7 +12,8 @@ import type { BlockWeights, Linear } from "../../model/weights.js";
 import type { Node } from "../../nodes/node-id.js";
 import type { Span } from "../../nodes/positions.js";
 import { fromPosition } from "../from-position.js";
-import { type Covered, cellMask } from "./cell-mask.js";
+import type { Covered } from "../site-mask.js";
+import { cellMask } from "./cell-mask.js";
 
 /** One row of a batch of path runs, as far as its sender goes. */
 export interface SendingRow {
