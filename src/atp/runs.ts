@@ -17,9 +17,10 @@ import {
 } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import type { Site } from "../model/sites.js";
-import { embed, type Readout, readout } from "../model/transformer.js";
+import { type Readout, readout } from "../model/transformer.js";
 import type { BlockWeights } from "../model/weights.js";
-import { basePrompt, type Direction, sourcePrompt } from "../prompts/direction.js";
+import type { Direction } from "../prompts/direction.js";
+import { embedRun } from "../prompts/embed-run.js";
 import type { Pair } from "../prompts/pair.js";
 import type { ActivationSource } from "../sources/source.js";
 
@@ -68,14 +69,8 @@ export async function recordRuns(
   let bytes = 0;
   let recomputed = 0;
   let streams: Streams = {
-    base: await embed(
-      model,
-      pairs.map((pair) => basePrompt(pair, direction)),
-    ),
-    source: await embed(
-      model,
-      pairs.map((pair) => sourcePrompt(pair, direction)),
-    ),
+    base: await embedRun(model, pairs, direction, "base"),
+    source: await embedRun(model, pairs, direction, "source"),
   };
   for (let layer = 0; layer < model.config.layers; layer++) {
     const weights = await model.weights.layer(layer);

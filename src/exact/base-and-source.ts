@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { disposeBlockContext, makeBlockContext } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import type { NodeGroup } from "../nodes/node-space.js";
-import { basePrompt, type Direction, sourcePrompt } from "../prompts/direction.js";
+import type { Direction } from "../prompts/direction.js";
 import type { Pair } from "../prompts/pair.js";
 import type { ActivationSource } from "../sources/source.js";
 import type { BatchPlan } from "./plan.js";
@@ -50,7 +50,7 @@ export async function runBaseAndSource(
     model,
     context,
     pairs,
-    (pair) => basePrompt(pair, direction),
+    { direction, run: "base" },
     (point, layer, value) => {
       if (point === "residPre" && starts.has(layer)) baseResiduals.set(layer, kept(value as tf.Tensor3D));
       baseKeysAndValues.see(point, layer, value);
@@ -61,7 +61,7 @@ export async function runBaseAndSource(
     model,
     context,
     pairs,
-    (pair) => sourcePrompt(pair, direction),
+    { direction, run: "source" },
     (point, layer, value) => {
       const group = wanted.find((candidate) => candidate.site === point && candidate.layer === layer);
       if (group) {

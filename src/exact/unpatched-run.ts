@@ -4,7 +4,9 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { BlockContext, Edit, Past } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import type { HookPoint } from "../model/sites.js";
-import { embed, readout, runBlocks } from "../model/transformer.js";
+import { readout, runBlocks } from "../model/transformer.js";
+import type { Direction } from "../prompts/direction.js";
+import { embedRun, type PairRun } from "../prompts/embed-run.js";
 import type { Pair } from "../prompts/pair.js";
 
 /**
@@ -16,10 +18,10 @@ export async function finalOfRun(
   model: Model,
   context: BlockContext,
   pairs: readonly Pair[],
-  promptOf: (pair: Pair) => readonly number[],
+  { direction, run }: { readonly direction: Direction; readonly run: PairRun },
   edit: Edit,
 ): Promise<tf.Tensor2D> {
-  const embedded = await embed(model, pairs.map(promptOf));
+  const embedded = await embedRun(model, pairs, direction, run);
   const resid = await runBlocks(model, context, embedded, { edit });
   const positions = pairs.map((pair) => pair.metricPosition);
   const { final, saved } = await readout(model, resid, positions);

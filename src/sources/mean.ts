@@ -8,9 +8,10 @@ import { InputError } from "../errors.js";
 import { disposeBlockContext, makeBlockContext } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import { isPerHead, type Site } from "../model/sites.js";
-import { embed, runBlocks } from "../model/transformer.js";
+import { runBlocks } from "../model/transformer.js";
 import { batchPairs } from "../prompts/buckets.js";
-import { type Direction, sourcePrompt } from "../prompts/direction.js";
+import type { Direction } from "../prompts/direction.js";
+import { embedRun } from "../prompts/embed-run.js";
 import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
 import type { ActivationSource } from "./source.js";
@@ -45,10 +46,7 @@ export async function meanSource(
   for (const { pairs: batch, length: T } of batchPairs(pairs, batchSize)) {
     await nextBatch(signal);
     const context = makeBlockContext(model.config, T);
-    const embedded = await embed(
-      model,
-      batch.map((pair) => sourcePrompt(pair, direction)),
-    );
+    const embedded = await embedRun(model, batch, direction, "source");
     const last = await runBlocks(model, context, embedded, {
       edit(point, layer, value) {
         if (point !== "pattern" && sites.includes(point))

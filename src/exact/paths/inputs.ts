@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { disposeBlockContext, makeBlockContext } from "../../model/block.js";
 import type { Model } from "../../model/model.js";
-import { basePrompt, type Direction, sourcePrompt } from "../../prompts/direction.js";
+import type { Direction } from "../../prompts/direction.js";
 import type { ActivationSource } from "../../sources/source.js";
 import { finalOfRun, KeysAndValues, kept } from "../unpatched-run.js";
 import type { PathPlan } from "./plan.js";
@@ -54,7 +54,7 @@ export async function runPathInputs(
     model,
     context,
     pairs,
-    (pair) => basePrompt(pair, direction),
+    { direction, run: "base" },
     (point, layer, value) => {
       if (point === "pattern") return value;
       const key = siteKey({ layer, site: point });
@@ -68,7 +68,7 @@ export async function runPathInputs(
     model,
     context,
     pairs,
-    (pair) => sourcePrompt(pair, direction),
+    { direction, run: "source" },
     (point, layer, value) => {
       if (point === "pattern") return value;
       const key = siteKey({ layer, site: point });
