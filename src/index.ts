@@ -33,7 +33,15 @@ export {
   type OrderedNodes,
   type SignedNode,
 } from "./exact/faithfulness.js";
-export { type ExactEffects, type ExactOptions, exactEffects } from "./exact/patch-sets.js";
+export {
+  type ExactEffects,
+  type ExactOptions,
+  exactEffects,
+  type PatchControl,
+  type PatchOptions,
+  patchSets,
+} from "./exact/patch-sets.js";
+export type { MetricOfRuns, PatchedRuns } from "./exact/patched-runs.js";
 export { endsOfLayers, type PathEnds, type Senders } from "./exact/paths/ends.js";
 export {
   type DirectPaths,
@@ -43,6 +51,7 @@ export {
   pathEffects,
 } from "./exact/paths/path-effects.js";
 export { formatReceiver, parseReceiver, type Receiver } from "./exact/paths/receivers.js";
+export { sweepNodes } from "./exact/sweep.js";
 export {
   type EstimateSelection,
   estimate,

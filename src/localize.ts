@@ -2,10 +2,11 @@
  * @file The pipeline: estimate every node, rank, verify the best by exact patching, rank again.
  */
 
+import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "./activation-budget.js";
 import { estimateBy } from "./atpstar/estimate.js";
 import type { Method } from "./atpstar/methods.js";
 import { InputError } from "./errors.js";
-import { exactEffects } from "./exact/patch-sets.js";
+import { sweepNodes } from "./exact/sweep.js";
 import type { ModelConfig } from "./model/config.js";
 import type { Model } from "./model/model.js";
 import { type Site, sitesOf } from "./model/sites.js";
@@ -35,6 +36,8 @@ export interface RunOptions extends RunControl {
   readonly direction?: Direction;
   /** Most prompts in one pass; default 16. */
   readonly batchSize?: number;
+  /** What the activations of one pass may take, in bytes; default 1 GiB. Batches of patched runs follow it. */
+  readonly activationBudgetBytes?: number;
   /** Where patched values come from: `zeroSource()`, `meanSource(…)`; by default the pair's other prompt. */
   readonly source?: ActivationSource;
 }
@@ -141,6 +144,7 @@ function resolve({
   metric = DEFAULT_METRIC,
   direction = "noising",
   batchSize = DEFAULT_BATCH_SIZE,
+  activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES,
   source,
   onProgress,
   signal,
@@ -149,6 +153,7 @@ function resolve({
     metric: metricByName(metric),
     direction,
     batchSize,
+    activationBudgetBytes,
     ...(source && { source }),
     ...(onProgress && { onProgress }),
     ...(signal && { signal }),
@@ -182,11 +187,16 @@ async function verifyNodes(
   sourceMetric: Float64Array;
   forwardEquivalents: number;
 }> {
-  const sets = Array.from(nodes, (node) => Uint32Array.of(node));
-  const { effects, ...runs } = await exactEffects(model, pairs, space, sets, resolve(options));
-  const scores = makeScoreTable(nodes.length);
-  effects.forEach((effect, at) => {
-    if (!Number.isNaN(effect)) addScore(scores, at % nodes.length, effect);
+  const { metric, ...control } = resolve(options);
+  const { metrics, forwardEquivalents } = await sweepNodes(model, pairs, space, nodes, {
+    ...control,
+    metrics: [metric],
   });
-  return { verified: { nodes, scores }, ...runs };
+  const [{ patched, base, source }] = metrics;
+  const scores = makeScoreTable(nodes.length);
+  patched.forEach((value, at) => {
+    if (!Number.isNaN(value))
+      addScore(scores, at % nodes.length, value - base[Math.floor(at / nodes.length)]);
+  });
+  return { verified: { nodes, scores }, baseMetric: base, sourceMetric: source, forwardEquivalents };
 }

@@ -4,6 +4,7 @@
  */
 
 import type * as tf from "@tensorflow/tfjs-core";
+import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
 import { InputError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { readoutVjp } from "../model/transformer.js";
@@ -17,12 +18,6 @@ import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
 import type { ActivationSource } from "../sources/source.js";
 import { type RecordedRuns, recordRuns } from "./runs.js";
-
-/**
- * What the records of a batch may hold before layers are recomputed instead: room for 8 pairs of 64 tokens of a
- * GPT-2-small-sized model twice over, and a quarter of the embedded engine's 4 GiB heap.
- */
-export const DEFAULT_ACTIVATION_BUDGET_BYTES = 2 ** 30;
 
 export interface EstimateOptions extends RunControl {
   readonly metric: Metric;

@@ -5,7 +5,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { Edit } from "../model/block.js";
-import { locate, type NodeGroup, type NodeSet, type NodeSpace } from "../nodes/node-space.js";
+import { type NodeGroup, type NodeSet, type NodeSpace, visitNodes } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
 import { fromPosition } from "./from-position.js";
@@ -25,19 +25,22 @@ function makeMasks(
   covered: Covered,
 ): Map<NodeGroup, SiteMask> {
   const masks = new Map<NodeGroup, SiteMask>();
+  const maskOf = (group: NodeGroup): SiteMask => {
+    const known = masks.get(group);
+    if (known) return known;
+    const mask = makeSiteMask(group.site, group.indices, rows.length, covered);
+    masks.set(group, mask);
+    return mask;
+  };
   rows.forEach(({ pair, nodes }, r) => {
     const spans = space.labels.map((label) => spanInPair(label, pair));
-    for (const node of nodes) {
-      const { group, p, i } = locate(space, node);
+    let last: { readonly group: NodeGroup; readonly mask: SiteMask } | undefined;
+    visitNodes(space, nodes, (group, p, i) => {
       const span = spans[p];
-      if (!span) continue;
-      let mask = masks.get(group);
-      if (!mask) {
-        mask = makeSiteMask(group.site, group.indices, rows.length, covered);
-        masks.set(group, mask);
-      }
-      mask.mark(r, i, span);
-    }
+      if (!span) return;
+      if (last?.group !== group) last = { group, mask: maskOf(group) };
+      last.mask.mark(r, i, span);
+    });
   });
   return masks;
 }

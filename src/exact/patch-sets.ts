@@ -9,29 +9,42 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { RunError } from "../errors.js";
+import { DEFAULT_ACTIVATION_BUDGET_BYTES, tokensWithin } from "../activation-budget.js";
 import { disposeBlockContext, makeBlockContext } from "../model/block.js";
+import { blockFlops, forwardFlops } from "../model/flops.js";
 import type { Model } from "../model/model.js";
 import { readout, runBlocks } from "../model/transformer.js";
 import type { NodeSet, NodeSpace } from "../nodes/node-space.js";
 import { batchPairs } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import type { Metric } from "../prompts/metrics/metric.js";
-import { checkPairsForMetric, type MetricOnRuns, prepareOnRuns } from "../prompts/metrics/on-runs.js";
+import { checkPairsForMetric, type MetricOnRuns, prepareAllOnRuns } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
 import type { ActivationSource } from "../sources/source.js";
 import { type BaseAndSource, runBaseAndSource } from "./base-and-source.js";
 import { patchEdit } from "./patch-masks.js";
-import { type BatchPlan, chunksOfOneStart, type PatchedRun, planBatch } from "./plan.js";
+import { MetricTable, type PatchedRuns } from "./patched-runs.js";
+import { type BatchPlan, chunksOfOneStart, outlineOfSet, type PatchedRun, planBatch } from "./plan.js";
 
-export interface ExactOptions extends RunControl {
-  readonly metric: Metric;
+/** How patched runs are made, whatever is read off them. */
+export interface PatchControl extends RunControl {
   readonly direction: Direction;
-  /** Most pairs in one pass, and most patched prompts, counted by their tokens: short runs go in larger batches. */
+  /** Most pairs in one pass of the unpatched runs. */
   readonly batchSize: number;
+  /** What the activations of the patched runs in one pass may take, in bytes; default 1 GiB. */
+  readonly activationBudgetBytes?: number;
   /** Where patched values come from, if not from the pair's source prompt: zeros, means. Stays the caller's. */
   readonly source?: ActivationSource;
+}
+
+export interface PatchOptions extends PatchControl {
+  /** What is read off every run; at least one, each once. */
+  readonly metrics: readonly Metric[];
+}
+
+export interface ExactOptions extends PatchControl {
+  readonly metric: Metric;
 }
 
 export interface ExactEffects {
@@ -57,78 +70,99 @@ export async function exactEffects(
   pairs: readonly Pair[],
   space: NodeSpace,
   sets: readonly NodeSet[],
-  options: ExactOptions,
+  { metric, ...control }: ExactOptions,
 ): Promise<ExactEffects> {
-  checkPairsForMetric(pairs, options.metric);
-  const plans = batchPairs(pairs, options.batchSize).map((batch) => planBatch(space, batch, sets));
+  const { metrics, forwardEquivalents } = await patchSets(model, pairs, space, sets, {
+    ...control,
+    metrics: [metric],
+  });
+  const [{ patched, base, source }] = metrics;
+  const effects = patched.map((value, at) => value - base[Math.floor(at / sets.length)]);
+  return { effects, baseMetric: base, sourceMetric: source, forwardEquivalents };
+}
+
+/**
+ * Several metrics of every pair's run with each set patched.
+ *
+ * @param sets the nodes patched together, per set; not empty
+ * @returns the patched values lie in [pairs, sets]
+ * @throws as `exactEffects` does
+ */
+export async function patchSets(
+  model: Model,
+  pairs: readonly Pair[],
+  space: NodeSpace,
+  sets: readonly NodeSet[],
+  options: PatchOptions,
+): Promise<PatchedRuns> {
+  const { metrics, batchSize, activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES } = options;
+  for (const metric of metrics) checkPairsForMetric(pairs, metric);
+  const outlines = sets.map((nodes) => outlineOfSet(space, nodes));
+  const plans = batchPairs(pairs, batchSize).map((batch) => planBatch(space, batch, outlines));
   const total = plans.reduce((sum, plan) => sum + plan.runs.length, 0);
-  const result = {
-    effects: new Float32Array(pairs.length * sets.length).fill(Number.NaN),
-    baseMetric: new Float64Array(pairs.length),
-    sourceMetric: new Float64Array(pairs.length),
-    forwardEquivalents: 0,
-  };
+  const table = new MetricTable(metrics, pairs.length, sets.length);
   let done = 0;
   for (const plan of plans) {
     const { indices, length: T } = plan.batch;
     const unpatched = await runUnpatched(model, plan, options);
     try {
-      indices.forEach((index, b) => {
-        result.baseMetric[index] = unpatched.metric.base[b];
-        result.sourceMetric[index] = unpatched.metric.source[b];
-      });
-      result.forwardEquivalents += 2 * indices.length;
-      for (const { pairIndex, set } of plan.idle) result.effects[indices[pairIndex] * sets.length + set] = 0;
-      for (const chunk of chunksOfOneStart(plan.runs, T, options.batchSize)) {
+      table.setUnpatched(indices, unpatched.metrics);
+      for (const { pairIndex, set } of plan.idle) table.setUnchanged(indices[pairIndex], set);
+      const tokensAtOnce = tokensWithin(activationBudgetBytes, model.config, T);
+      for (const chunk of chunksOfOneStart(plan.runs, T, tokensAtOnce)) {
         await nextBatch(options.signal);
         const values = await runPatched(model, space, plan, chunk, unpatched);
         chunk.forEach(({ pair, pairIndex, set }, r) => {
-          if (!Number.isFinite(values[r])) {
-            throw new RunError(
-              `exactEffects: expected a finite ${options.metric.name} of every patched run, got ${values[r]} for set ${set} on ${pair.origin}`,
-            );
-          }
-          result.effects[indices[pairIndex] * sets.length + set] =
-            values[r] - unpatched.metric.base[pairIndex];
+          table.set(
+            indices[pairIndex],
+            set,
+            values.map((ofMetric) => ofMetric[r]),
+            () => `set ${set} on ${pair.origin}`,
+          );
         });
         const [{ layer, position }] = chunk;
-        result.forwardEquivalents += chunk.length * (1 - layer / model.config.layers) * (1 - position / T);
+        const layers = model.config.layers - layer;
+        const flops = chunk.length * layers * blockFlops(model.config, T - position, T);
+        table.addCost(flops / forwardFlops(model.config, T));
         done += chunk.length;
         options.onProgress?.({ stage: "verify", done, total });
       }
     } finally {
-      unpatched.metric.metric.dispose();
+      for (const { metric } of unpatched.metrics) metric.dispose();
       unpatched.runs.dispose();
     }
   }
-  return result;
+  return table.runs();
 }
 
 interface Unpatched {
   readonly runs: BaseAndSource;
-  readonly metric: MetricOnRuns;
+  readonly metrics: readonly MetricOnRuns[];
 }
 
-async function runUnpatched(model: Model, plan: BatchPlan, options: ExactOptions): Promise<Unpatched> {
+async function runUnpatched(model: Model, plan: BatchPlan, options: PatchOptions): Promise<Unpatched> {
   const { pairs } = plan.batch;
   const runs = await runBaseAndSource(model, pairs, options.direction, plan, options.source);
   try {
     const finals = { base: runs.baseFinal, source: runs.sourceFinal };
-    return { runs, metric: await prepareOnRuns(model, options.metric, pairs, options.direction, finals) };
+    return {
+      runs,
+      metrics: await prepareAllOnRuns(model, options.metrics, pairs, options.direction, finals),
+    };
   } catch (error) {
     runs.dispose();
     throw error;
   }
 }
 
-/** Metric of each run of a chunk; all of them start at the same layer and position. */
+/** Every metric of each run of a chunk; all of them start at the same layer and position. */
 async function runPatched(
   model: Model,
   space: NodeSpace,
   { batch: { length: T } }: BatchPlan,
   chunk: readonly PatchedRun[],
-  { runs, metric }: Unpatched,
-): Promise<Float32Array> {
+  { runs, metrics }: Unpatched,
+): Promise<Float32Array[]> {
   const [{ layer: from, position }] = chunk;
   const baseResidual = runs.baseResiduals.get(from);
   if (!baseResidual) throw new Error(`runPatched: expected the base residual of layer ${from}, got none`);
@@ -144,7 +178,7 @@ async function runPatched(
     last,
     chunk.map((run) => run.pair.metricPosition - position),
   );
-  const values = metric.metric.read(final, pairOfRow);
+  const values = metrics.map(({ metric }) => metric.read(final, pairOfRow));
   tf.dispose([rows, resid, last, final, saved]);
   disposeBlockContext(context);
   return values;

@@ -5,7 +5,7 @@
  * before its first one. So a run starts there, and runs that start at the same place go through the model together.
  */
 
-import { groupOf, locate, type NodeGroup, type NodeSet, type NodeSpace } from "../nodes/node-space.js";
+import { type NodeGroup, type NodeSet, type NodeSpace, visitNodes } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { PairBatch } from "../prompts/buckets.js";
 import type { Pair } from "../prompts/pair.js";
@@ -24,49 +24,62 @@ export interface PatchedRun extends PatchedRow, Start {
   readonly set: number;
 }
 
+/** What a set's start depends on, whatever the pair. */
+export interface SetOutline {
+  readonly nodes: NodeSet;
+  /** The lowest layer of a node. */
+  readonly layer: number;
+  /** The places on the position axis where it has nodes. */
+  readonly labels: readonly number[];
+  readonly groups: ReadonlySet<NodeGroup>;
+}
+
+/** @throws Error for an empty set */
+export function outlineOfSet(space: NodeSpace, nodes: NodeSet): SetOutline {
+  if (nodes.length === 0) throw new Error("patchSets: expected sets of at least one node, got an empty one");
+  const seen = new Uint8Array(space.labels.length);
+  const groups = new Set<NodeGroup>();
+  let layer = Number.POSITIVE_INFINITY;
+  let last: NodeGroup | undefined;
+  visitNodes(space, nodes, (group, p) => {
+    seen[p] = 1;
+    if (group === last) return;
+    last = group;
+    groups.add(group);
+    layer = Math.min(layer, group.layer);
+  });
+  return { nodes, layer, labels: space.labels.flatMap((_, p) => (seen[p] ? [p] : [])), groups };
+}
+
 export interface BatchPlan {
   readonly batch: PairBatch;
-  /** Runs that can change the metric. */
+  /** Runs that can change a metric. */
   readonly runs: readonly PatchedRun[];
-  /** Runs patched behind the position where their pair's metric is read: their effect is 0 by causality. */
+  /** Runs patched behind the last position that a metric reads: their effect is 0 by causality. */
   readonly idle: readonly PatchedRun[];
   /** Sites and layers where the runs are patched. */
   readonly groups: ReadonlySet<NodeGroup>;
 }
 
-/**
- * Plans the runs of every set on every pair that has all of its nodes.
- * @throws Error for an empty set
- */
-export function planBatch(space: NodeSpace, batch: PairBatch, sets: readonly NodeSet[]): BatchPlan {
-  const groups = new Set<NodeGroup>();
-  const runs = sets.flatMap((nodes, set) => {
-    if (nodes.length === 0)
-      throw new Error("exactEffects: expected sets of at least one node, got an empty one");
-    let layer = Number.POSITIVE_INFINITY;
-    const labels = new Set<number>();
-    for (const node of nodes) {
-      const group = groupOf(space, node);
-      groups.add(group);
-      layer = Math.min(layer, group.layer);
-      labels.add(locate(space, node).p);
-    }
-    return batch.pairs.flatMap((pair, pairIndex) => {
+/** Plans the runs of every set on every pair that has all of its nodes. */
+export function planBatch(space: NodeSpace, batch: PairBatch, sets: readonly SetOutline[]): BatchPlan {
+  const runs = sets.flatMap(({ nodes, layer, labels }, set) =>
+    batch.pairs.flatMap((pair, pairIndex) => {
       const position = firstPosition(space, pair, labels);
       return position === undefined ? [] : [{ pair, pairIndex, set, nodes, layer, position }];
-    });
-  });
+    }),
+  );
   const changes = ({ pair, position }: PatchedRun) => position <= pair.metricPosition;
   return {
     batch,
     runs: runs.filter(changes).sort((a, b) => a.layer - b.layer || a.position - b.position),
     idle: runs.filter((run) => !changes(run)),
-    groups,
+    groups: new Set(sets.flatMap(({ groups }) => [...groups])),
   };
 }
 
 /** Undefined where the pair lacks one of the labels. */
-function firstPosition(space: NodeSpace, pair: Pair, labels: ReadonlySet<number>): number | undefined {
+function firstPosition(space: NodeSpace, pair: Pair, labels: readonly number[]): number | undefined {
   let first = Number.POSITIVE_INFINITY;
   for (const p of labels) {
     const span = spanInPair(space.labels[p], pair);
@@ -77,18 +90,18 @@ function firstPosition(space: NodeSpace, pair: Pair, labels: ReadonlySet<number>
 }
 
 /**
- * Runs that start together, as many at a time as `batchSize` whole prompts have tokens.
+ * Runs that start together, as many at a time as have so many tokens; at least one.
  * @param runs in order of layer and position
  * @param T token length of the batch
  */
 export function* chunksOfOneStart<Run extends Start>(
   runs: readonly Run[],
   T: number,
-  batchSize: number,
+  tokensAtOnce: number,
 ): Generator<readonly Run[]> {
   for (let first = 0; first < runs.length; ) {
     const { layer, position } = runs[first];
-    const most = Math.floor((batchSize * T) / (T - position));
+    const most = Math.max(1, Math.floor(tokensAtOnce / (T - position)));
     let end = first + 1;
     while (
       end < runs.length &&

@@ -100,6 +100,29 @@ export function locate(space: NodeSpace, node: number): { group: NodeGroup; p: n
   return { group, p: Math.floor(within / group.indices), i: within % group.indices };
 }
 
+/**
+ * Visits the nodes of a set, in its order. Makes no object per node, and looks a group up only where the next node lies in
+ * another one than the last.
+ * @param visit its group, its place p on the position axis, and its index i
+ */
+export function visitNodes(
+  space: NodeSpace,
+  nodes: NodeSet,
+  visit: (group: NodeGroup, p: number, i: number) => void,
+): void {
+  let group = space.groups[0];
+  let end = 0;
+  for (const node of nodes) {
+    if (!(node >= group.offset && node < end)) {
+      group = groupOf(space, node);
+      end = group.offset + group.indices * space.labels.length;
+    }
+    const within = node - group.offset;
+    const p = Math.floor(within / group.indices);
+    visit(group, p, within - p * group.indices);
+  }
+}
+
 /** The node behind a flat number. */
 export function nodeAt(space: NodeSpace, node: number): Node {
   const { group, p, i } = locate(space, node);

@@ -10,6 +10,7 @@
  * (arXiv 2304.05969).
  */
 
+import { DEFAULT_ACTIVATION_BUDGET_BYTES, tokensWithin } from "../../activation-budget.js";
 import { RunError } from "../../errors.js";
 import type { Model } from "../../model/model.js";
 import { formatNodeId } from "../../nodes/node-id.js";
@@ -95,7 +96,16 @@ async function effectsOfPaths(
   model: Model,
   pairs: readonly Pair[],
   paths: readonly Path[],
-  { metric, direction, batchSize, source, freezeNorm = false, onProgress, signal }: PathOptions,
+  {
+    metric,
+    direction,
+    batchSize,
+    activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES,
+    source,
+    freezeNorm = false,
+    onProgress,
+    signal,
+  }: PathOptions,
 ): Promise<PathEffects> {
   checkPairsForMetric(pairs, metric);
   const plans = batchPairs(pairs, batchSize).map((batch) => planPaths(model.config, batch, paths));
@@ -123,7 +133,8 @@ async function effectsOfPaths(
           result.effects[indices[pairIndex] * paths.length + path] = effect;
         };
         for (const run of plan.idle) put(run, 0);
-        for (const rows of chunksOfOneStart(plan.runs, T, batchSize)) {
+        const tokensAtOnce = tokensWithin(activationBudgetBytes, model.config, T);
+        for (const rows of chunksOfOneStart(plan.runs, T, tokensAtOnce)) {
           await nextBatch(signal);
           const final = await runPaths(model, rows, T, inputs, freezeNorm);
           const values = prepared.metric.read(

@@ -49,6 +49,27 @@ export async function prepareOnRuns(
 }
 
 /**
+ * `prepareOnRuns` of several metrics.
+ * @throws as it does
+ */
+export async function prepareAllOnRuns(
+  model: Model,
+  metrics: readonly Metric[],
+  pairs: readonly Pair[],
+  direction: Direction,
+  finals: { readonly base: tf.Tensor2D; readonly source: tf.Tensor2D },
+): Promise<MetricOnRuns[]> {
+  const prepared: MetricOnRuns[] = [];
+  try {
+    for (const metric of metrics) prepared.push(await prepareOnRuns(model, metric, pairs, direction, finals));
+    return prepared;
+  } catch (error) {
+    for (const { metric } of prepared) metric.dispose();
+    throw error;
+  }
+}
+
+/**
  * Checks that every pair gives the tokens the metric reads. `readPairs` has checked this already for the metric it was
  * told of; pairs can be reused with another.
  * @throws InputError naming the pair, or for no pairs at all
