@@ -1,91 +1,10 @@
 /**
- * @file Two models whose every weight is written out by hand, so that effects and estimates can be worked out on paper:
- * one with a saturated head, one with two paths that cancel. Page: docs/why-atp-star.md.
- *
- * A layer has one head of width 1 and one ReLU neuron; each of them reads one direction of the residual stream and
- * writes one. The norms do nothing: an RMS norm whose ε = 2^80 swamps mean x² and whose scale 2^40 undoes it is the
- * identity to float32 precision, and so is its derivative (up to a part in 2^80).
+ * @file Two models written out by hand: one with a saturated head, one with two paths that cancel. Page:
+ * docs/why-atp-star.md.
  */
 
-import * as tf from "@tensorflow/tfjs-core";
-import { inMemoryModel } from "../../bench/in-memory-model.js";
-import type { ModelConfig } from "../../src/model/config.js";
 import type { Model } from "../../src/model/model.js";
-import type { BlockWeights, Linear } from "../../src/model/weights.js";
-
-const IDENTITY_NORM_EPS = 2 ** 80;
-const IDENTITY_NORM_SCALE = 2 ** 40;
-
-/** One number per dimension of the residual stream. */
-type Vector = readonly number[];
-
-/** What a layer's head and neuron read (dot product) and write. A vector that is left out is 0. */
-interface LayerByHand {
-  readonly q?: Vector;
-  readonly k?: Vector;
-  readonly v?: Vector;
-  /** The head adds z·o. */
-  readonly o?: Vector;
-  readonly mlpIn?: Vector;
-  /** The neuron adds relu(x·mlpIn)·mlpOut. */
-  readonly mlpOut?: Vector;
-}
-
-interface ModelByHand {
-  /** Per token. */
-  readonly embedding: readonly Vector[];
-  readonly layers: readonly LayerByHand[];
-  /** Per token. */
-  readonly unembedding: readonly Vector[];
-}
-
-const LONGEST_PROMPT = 4;
-
-/** The model of these weights, which the caller disposes. Its engine must be running. */
-function handMadeModel(name: string, { embedding, layers, unembedding }: ModelByHand): Model {
-  const width = embedding[0].length;
-  const config: ModelConfig = {
-    family: "hand-made",
-    layers: layers.length,
-    width,
-    heads: 1,
-    kvHeads: 1,
-    headWidth: 1,
-    mlpWidth: 1,
-    vocabulary: embedding.length,
-    maxPositions: LONGEST_PROMPT,
-    maxPositionsReason: "hand-made",
-    norm: "rms",
-    normEps: IDENTITY_NORM_EPS,
-    activation: "relu",
-    gated: false,
-    parallelResidual: false,
-    qkNorm: false,
-  };
-  const nothing: Vector = Array.from({ length: width }, () => 0);
-  const rows = (vectors: readonly Vector[]) => tf.tensor2d(vectors.map((row) => [...row]));
-  const identityNorm = () => ({ scale: tf.fill([width], IDENTITY_NORM_SCALE) as tf.Tensor1D });
-  const reads = (vector = nothing): Linear => ({ weight: rows([vector]), layout: "out-in" });
-  const writes = (vector = nothing): Linear => ({ weight: rows([vector]), layout: "in-out" });
-  const block = ({ q, k, v, o, mlpIn, mlpOut }: LayerByHand): BlockWeights => ({
-    attnNorm: identityNorm(),
-    q: reads(q),
-    k: reads(k),
-    v: reads(v),
-    o: writes(o),
-    mlpNorm: identityNorm(),
-    mlpIn: reads(mlpIn),
-    mlpOut: writes(mlpOut),
-  });
-  return inMemoryModel(name, config, {
-    embedding: {
-      tokens: rows(embedding),
-      positions: rows(Array.from({ length: LONGEST_PROMPT }, () => nothing)),
-    },
-    layers: layers.map(block),
-    unembedding: { norm: identityNorm(), rows: rows(unembedding) },
-  });
-}
+import { handMadeModel, type LayerByHand } from "./model-by-hand.js";
 
 /** A layer that reads nothing and writes nothing. */
 const IDLE: LayerByHand = {};
@@ -106,7 +25,7 @@ export function askingModel(score: number): Model {
       [0, 1, 0], // askA
       [0, -1, 0], // askB
     ],
-    layers: [IDLE, { q: [0, score, 0], k: [1, 0, 0], v: [1, 0, 0], o: [0, 0, 1] }],
+    layers: [IDLE, { heads: [{ q: [0, score, 0], k: [1, 0, 0], v: [1, 0, 0], o: [0, 0, 1] }] }],
     unembedding: [
       [0, 0, 1 / 2], // A
       [0, 0, -1 / 2], // B
@@ -129,8 +48,8 @@ export function twoPathModel(w: number, idleLayers = 0): Model {
       [-2, 0], // B
     ],
     layers: [
-      { v: [1, 0], o: [0, 1] },
-      { mlpIn: [0, 1], mlpOut: [0, w] },
+      { heads: [{ v: [1, 0], o: [0, 1] }] },
+      { neurons: { 0: { reads: [0, 1], writes: [0, w] } } },
       ...Array.from({ length: idleLayers }, () => IDLE),
     ],
     unembedding: [
