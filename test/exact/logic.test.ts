@@ -1,7 +1,8 @@
 /**
  * Noising and denoising on circuits that are known, because every weight was written by hand: an AND gate, an OR gate, and
- * "Nobel Peace" -> "Prize". The examples are those of Heimersheim & Nanda 2024, "How to use and interpret activation
- * patching" (arXiv 2404.15255). docs/noising-and-denoising.md explains them; its tables are these numbers.
+ * "Nobel Peace" -> "Prize". The circuits are those of Heimersheim & Nanda 2024, "How to use and interpret activation
+ * patching" (arXiv 2404.15255); weights and corrupted prompts are our own. docs/noising-and-denoising.md explains them; its
+ * tables are these numbers.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
