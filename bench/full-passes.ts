@@ -54,18 +54,22 @@ interface Sums {
 type Pass = "plain" | { readonly dropped: number };
 
 async function sweepEveryPass(input: SweepInput): Promise<number> {
-  const { model, runs, gradient } = input;
-  const { layers } = model.config;
+  const { model, runs, from, gradient, seed, below } = input;
   const sums: Sums = { attention: new Map(), fixed: new Map(), plain: new Map() };
-  const passes: Pass[] = ["plain", ...Array.from({ length: layers }, (_, dropped) => ({ dropped }))];
+  const passes: Pass[] = ["plain", ...Array.from({ length: below }, (_, dropped) => ({ dropped }))];
   let layerBackwards = 0;
   for (const pass of passes) {
     const isDropped = (layer: number) => pass !== "plain" && pass.dropped === layer;
-    layerBackwards += await sweepBack(model, runs, layers - 1, tf.clone(gradient), {
-      visitLayer: (layer, record, dResidPost) =>
-        visitOf(input, pass, layer, record, sums, isDropped(layer) ? dResidPost : undefined),
-      onward: (layer, dResidPost, dResidPre) => (isDropped(layer) ? tf.clone(dResidPost) : dResidPre),
-    });
+    layerBackwards += await sweepBack(
+      model,
+      runs,
+      { from, gradient: tf.clone(gradient), ...(seed && { seed }) },
+      {
+        visitLayer: (layer, record, dResidPost) =>
+          visitOf(input, pass, layer, record, sums, isDropped(layer) ? dResidPost : undefined),
+        onward: (layer, dResidPost, dResidPre) => (isDropped(layer) ? tf.clone(dResidPost) : dResidPre),
+      },
+    );
   }
   addContributions(input, sums);
   const { attention, fixed, plain } = sums;
@@ -167,11 +171,11 @@ function addPlainPass(
 }
 
 /** The contributions: sums over the dropped passes, over the number of those that do not hold the node constant. */
-function addContributions({ scores, space, pairs, T, model }: SweepInput, sums: Sums): void {
+function addContributions({ scores, space, pairs, T, below }: SweepInput, sums: Sums): void {
   const { cancellation } = flagsOf(scores);
-  const { layers } = model.config;
   for (const [group, sum] of sums.fixed) {
-    const divisor = isResidual(group.site) ? layers : layers - 1;
+    // A layer that the metric reads within is never dropped.
+    const divisor = isResidual(group.site) || group.layer >= below ? below : below - 1;
     const fixed = meanOf(sum, divisor);
     const plainSum = sums.plain.get(group);
     const plain = plainSum ? meanOf(plainSum, divisor) : fixed;

@@ -12,6 +12,22 @@ export const DEFAULT_ACTIVATION_BUDGET_BYTES = 2 ** 30;
 const FLOAT_BYTES = 4;
 
 /**
+ * What a run of a sweep takes.
+ * @param tokens positions at which it is computed
+ * @param T token length of its prompt
+ */
+export function bytesOfRun(
+  { width, heads, kvHeads, headWidth, mlpWidth, gated }: ModelConfig,
+  tokens: number,
+  T: number,
+): number {
+  // Per token the residual stream, both norms, queries and head outputs, the activation with its terms, and the pattern;
+  // and the keys and values of the whole prompt, as rows and by head.
+  const perToken = 10 * width + 6 * heads * headWidth + (gated ? 8 : 6) * mlpWidth + 4 * heads * T;
+  return FLOAT_BYTES * (tokens * perToken + T * 4 * kvHeads * headWidth);
+}
+
+/**
  * How many tokens of patched runs go through a block together: as many as fit, at least one.
  * @param T the most keys that a token looks at
  * @throws InputError for a budget that is not a positive number

@@ -51,13 +51,18 @@ export {
   pathEffects,
 } from "./exact/paths/path-effects.js";
 export { formatReceiver, parseReceiver, type Receiver } from "./exact/paths/receivers.js";
-export { sweepNodes } from "./exact/sweep.js";
+export { sweepNodes } from "./exact/sweep/sweep.js";
+export { formatWindow, parseWindow, type Window, type WindowShape } from "./exact/windows.js";
 export {
   type EstimateSelection,
   estimate,
   type LocalizeOptions,
   localize,
+  type NodeSelection,
   type RunOptions,
+  sweep,
+  type VerifiedRanking,
+  type VerifyOptions,
   verify,
 } from "./localize.js";
 export type { ModelConfig } from "./model/config.js";
@@ -86,13 +91,30 @@ export {
 } from "./nodes/score-table.js";
 export type { Direction } from "./prompts/direction.js";
 export { METRICS, metricByName } from "./prompts/metrics/index.js";
-export type { Metric } from "./prompts/metrics/metric.js";
+export {
+  attentionWeight,
+  neuronActivation,
+  type ProjectionSite,
+  projection,
+} from "./prompts/metrics/internal.js";
+export type { InternalMetric, Metric, MetricPosition, OutputMetric } from "./prompts/metrics/metric.js";
+export { parseMetric } from "./prompts/metrics/parse-metric.js";
 export { makePair, type Pair } from "./prompts/pair.js";
 export { readPairs } from "./prompts/read-pairs.js";
 export { samplePairs } from "./prompts/sample-pairs.js";
+export { nodeMetrics, windowMetrics, writeMetricsCsv } from "./report/metrics-csv.js";
 export { writeRankedCsv } from "./report/ranked-csv.js";
 export { readRankedCsv } from "./report/read-ranked-csv.js";
+export { writeWindowsCsv } from "./report/windows-csv.js";
 export type { Progress, RunControl } from "./run-control.js";
 export { type MeanOptions, meanSource } from "./sources/mean.js";
-export type { ActivationSource } from "./sources/source.js";
+export { type NoiseOptions, type NoiseSource, noiseSource } from "./sources/noise.js";
+export type { ActivationSource, PatchSource } from "./sources/source.js";
 export { zeroSource } from "./sources/zero.js";
+export {
+  type RankedWindow,
+  rankedWindows,
+  sweepWindows,
+  type WindowOptions,
+  type WindowRanking,
+} from "./sweep-windows.js";

@@ -6,7 +6,9 @@ import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "./activation-budget.js";
 import { estimateBy } from "./atpstar/estimate.js";
 import type { Method } from "./atpstar/methods.js";
 import { InputError } from "./errors.js";
-import { sweepNodes } from "./exact/sweep.js";
+import type { MetricOfRuns } from "./exact/patched-runs.js";
+import { scoresOfRuns } from "./exact/scores-of-runs.js";
+import { sweepNodes } from "./exact/sweep/sweep.js";
 import type { ModelConfig } from "./model/config.js";
 import type { Model } from "./model/model.js";
 import { type Site, sitesOf } from "./model/sites.js";
@@ -14,12 +16,12 @@ import { formatNodeId, type Node, parseNodeId } from "./nodes/node-id.js";
 import { indexOfNode, makeNodeSpace, type NodeSpace, parseSites } from "./nodes/node-space.js";
 import { type PositionMode, positionLabels, spanInPair } from "./nodes/positions.js";
 import { type Ranking, rankNodes, type VerifiedNodes } from "./nodes/ranking.js";
-import { addScore, makeScoreTable } from "./nodes/score-table.js";
 import type { Direction } from "./prompts/direction.js";
-import { metricByName } from "./prompts/metrics/index.js";
+import { metricsByName } from "./prompts/metrics/by-names.js";
+import type { Metric } from "./prompts/metrics/metric.js";
 import type { Pair } from "./prompts/pair.js";
 import type { RunControl } from "./run-control.js";
-import type { ActivationSource } from "./sources/source.js";
+import type { PatchSource } from "./sources/source.js";
 
 export const DEFAULT_METHOD: Method = "atp*";
 export const DEFAULT_METRIC = "logit-diff";
@@ -30,25 +32,46 @@ export const DEFAULT_TOP_K = 20;
 export const DEFAULT_BATCH_SIZE = 16;
 
 export interface RunOptions extends RunControl {
-  /** Name of a metric; default `logit-diff`. */
-  readonly metric?: string;
+  /**
+   * A metric or its text: the name of one of the logits, or an internal one such as `L5.pattern[3]@end:subject`
+   * (`parseMetric`); default `logit-diff`.
+   */
+  readonly metric?: string | Metric;
   /** noising (default): patch corrupted activations into the clean run; denoising: the reverse. */
   readonly direction?: Direction;
   /** Most prompts in one pass; default 16. */
   readonly batchSize?: number;
   /** What the activations of one pass may take, in bytes; default 1 GiB. Batches of patched runs follow it. */
   readonly activationBudgetBytes?: number;
-  /** Where patched values come from: `zeroSource()`, `meanSource(…)`; by default the pair's other prompt. */
-  readonly source?: ActivationSource;
+  /**
+   * Where patched values come from: `zeroSource()`, `meanSource(…)`; by default the pair's other prompt. Or, with
+   * `noiseSource(…)`, what is run in place of its corrupted prompt.
+   */
+  readonly source?: PatchSource;
 }
 
-export interface EstimateSelection {
-  /** `atp*` (default), `atp`, `atp+qkfix` or `atp+graddrop`. */
-  readonly method?: Method;
+export interface VerifyOptions extends RunOptions {
+  /** Metrics that are read off the same runs beside `metric`, which ranks. */
+  readonly alsoMetrics?: readonly (string | Metric)[];
+}
+
+export interface NodeSelection {
   /** Sites, as a list or as text ("z,mlpOut", "neuron", "all"); default `q,k,v,z,mlpOut`. */
   readonly nodes?: string | readonly Site[];
   /** One node per position ("each", default), per role ("roles"), or for all positions together ("all"). */
   readonly positions?: PositionMode;
+}
+
+export interface EstimateSelection extends NodeSelection {
+  /** `atp*` (default), `atp`, `atp+qkfix` or `atp+graddrop`. */
+  readonly method?: Method;
+}
+
+/** A ranking by exact effects alone. */
+export interface VerifiedRanking extends Ranking {
+  readonly verified: VerifiedNodes;
+  /** Every metric of all runs, the ranking one first; patched values lie in [pairs, `verified.nodes`]. */
+  readonly metrics: readonly MetricOfRuns[];
 }
 
 export interface LocalizeOptions extends RunOptions, EstimateSelection {
@@ -60,7 +83,7 @@ export interface LocalizeOptions extends RunOptions, EstimateSelection {
 
 /**
  * Estimates the effect of every selected node by a gradient method, and ranks them.
- * @throws InputError for an unknown metric or site, a metric without gradient, GradDrop on a model of one layer, or pairs
+ * @throws InputError for an unknown metric or site, a metric without gradient, GradDrop with no layers to drop, or pairs
  *   that do not fit
  * @throws RunError if a run's metric is not finite
  */
@@ -69,9 +92,8 @@ export async function estimate(
   pairs: readonly Pair[],
   options: RunOptions & EstimateSelection = {},
 ): Promise<Ranking> {
-  const { nodes = DEFAULT_SITES, positions = "each", method = DEFAULT_METHOD } = options;
-  const sites = typeof nodes === "string" ? parseSites(nodes, model.config) : nodes;
-  const space = makeNodeSpace(model.config, sites, positionLabels(positions, pairs));
+  const { method = DEFAULT_METHOD } = options;
+  const space = spaceOfSelection(model.config, pairs, options);
   const { scores, baseMetric, sourceMetric, forwardEquivalents } = await estimateBy(method, model, pairs, {
     ...resolve(options),
     space,
@@ -88,30 +110,36 @@ export async function estimate(
 }
 
 /**
+ * Exact effects of every selected node, ranked.
+ * @throws InputError for an unknown metric or site, a metric that is there twice, or pairs that do not fit
+ * @throws RunError if a metric of a run is not finite
+ */
+export async function sweep(
+  model: Model,
+  pairs: readonly Pair[],
+  options: VerifyOptions & NodeSelection = {},
+): Promise<VerifiedRanking> {
+  const space = spaceOfSelection(model.config, pairs, options);
+  const all = Uint32Array.from({ length: space.size }, (_, node) => node);
+  return await verifiedRanking(model, pairs, space, all, options);
+}
+
+/**
  * Exact effects of the named nodes, ranked.
  * @param ids node ids; positions, roles and `*` may be mixed
- * @throws InputError for an id that is malformed or that the model or the pairs do not have
+ * @throws InputError for an unknown metric or one that is there twice; for an id that is malformed or that the model or the pairs do not have
  */
 export async function verify(
   model: Model,
   pairs: readonly Pair[],
   ids: readonly string[],
-  options: RunOptions = {},
-): Promise<Ranking> {
+  options: VerifyOptions = {},
+): Promise<VerifiedRanking> {
   if (ids.length === 0) throw new InputError("verify: expected at least one node id, got none");
   const nodes = ids.map(parseNodeId);
   const space = spaceOfNodes(model.config, pairs, nodes);
   const flat = Uint32Array.from(new Set(nodes.map((node) => indexOfNode(space, node))));
-  const { verified, ...runs } = await verifyNodes(model, pairs, space, flat, options);
-  return {
-    space,
-    pairs,
-    baseMetric: runs.baseMetric,
-    sourceMetric: runs.sourceMetric,
-    verified,
-    order: rankNodes(space, undefined, verified),
-    forwardEquivalents: { estimate: 0, verify: runs.forwardEquivalents },
-  };
+  return await verifiedRanking(model, pairs, space, flat, options);
 }
 
 /**
@@ -140,6 +168,12 @@ export async function localize(
   };
 }
 
+/** Options with their defaults, and the metrics behind their names: that which ranks first. */
+export function resolveVerify({ metric = DEFAULT_METRIC, alsoMetrics = [], ...options }: VerifyOptions) {
+  const { metric: _, ...control } = resolve({ metric, ...options });
+  return { ...control, metrics: metricsByName([metric, ...alsoMetrics]) };
+}
+
 function resolve({
   metric = DEFAULT_METRIC,
   direction = "noising",
@@ -150,7 +184,7 @@ function resolve({
   signal,
 }: RunOptions) {
   return {
-    metric: metricByName(metric),
+    metric: metricsByName([metric])[0],
     direction,
     batchSize,
     activationBudgetBytes,
@@ -158,6 +192,19 @@ function resolve({
     ...(onProgress && { onProgress }),
     ...(signal && { signal }),
   };
+}
+
+/**
+ * The space of a selection.
+ * @throws InputError for a site that the model does not have, or roles where no pair has any
+ */
+export function spaceOfSelection(
+  config: ModelConfig,
+  pairs: readonly Pair[],
+  { nodes = DEFAULT_SITES, positions = "each" }: NodeSelection,
+): NodeSpace {
+  const sites = typeof nodes === "string" ? parseSites(nodes, config) : nodes;
+  return makeNodeSpace(config, sites, positionLabels(positions, pairs));
 }
 
 /**
@@ -180,23 +227,34 @@ async function verifyNodes(
   pairs: readonly Pair[],
   space: NodeSpace,
   nodes: Uint32Array,
-  options: RunOptions,
+  options: VerifyOptions,
 ): Promise<{
   verified: VerifiedNodes;
-  baseMetric: Float64Array;
-  sourceMetric: Float64Array;
+  metrics: readonly MetricOfRuns[];
   forwardEquivalents: number;
 }> {
-  const { metric, ...control } = resolve(options);
-  const { metrics, forwardEquivalents } = await sweepNodes(model, pairs, space, nodes, {
-    ...control,
-    metrics: [metric],
-  });
-  const [{ patched, base, source }] = metrics;
-  const scores = makeScoreTable(nodes.length);
-  patched.forEach((value, at) => {
-    if (!Number.isNaN(value))
-      addScore(scores, at % nodes.length, value - base[Math.floor(at / nodes.length)]);
-  });
-  return { verified: { nodes, scores }, baseMetric: base, sourceMetric: source, forwardEquivalents };
+  const runs = await sweepNodes(model, pairs, space, nodes, resolveVerify(options));
+  const scores = scoresOfRuns(runs.metrics[0], nodes.length);
+  return { verified: { nodes, scores }, ...runs };
+}
+
+async function verifiedRanking(
+  model: Model,
+  pairs: readonly Pair[],
+  space: NodeSpace,
+  nodes: Uint32Array,
+  options: VerifyOptions,
+): Promise<VerifiedRanking> {
+  const { verified, metrics, forwardEquivalents } = await verifyNodes(model, pairs, space, nodes, options);
+  const [{ base, source }] = metrics;
+  return {
+    space,
+    pairs,
+    baseMetric: base,
+    sourceMetric: source,
+    verified,
+    metrics,
+    order: rankNodes(space, undefined, verified),
+    forwardEquivalents: { estimate: 0, verify: forwardEquivalents },
+  };
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { estimateBy } from "../src/atpstar/estimate.js";
 import { loadModel } from "../src/checkpoint/load-model.js";
-import { exactEffects } from "../src/exact/patch-sets.js";
+import { sweepNodes } from "../src/exact/sweep/sweep.js";
 import type { Model } from "../src/model/model.js";
 import { makeNodeSpace } from "../src/nodes/node-space.js";
 import { positionLabels } from "../src/nodes/positions.js";
@@ -83,8 +83,11 @@ describe.each(BEHAVIOURS)("%s", (behaviour) => {
     }
 
     const exact = entriesOf(space, truth.exact, truth.shapes);
-    const sets = exact.nodes.map((node) => Uint32Array.of(node));
-    const { effects } = await exactEffects(model, [pair], space, sets, options);
+    const { metrics } = await sweepNodes(model, [pair], space, Uint32Array.from(exact.nodes), {
+      ...options,
+      metrics: [metric],
+    });
+    const effects = metrics[0].patched.map((value) => value - metrics[0].base[0]);
     expect(largestError(effects, exact.values) / span).toBeLessThan(EXACT_TOLERANCE);
   });
 });

@@ -1,23 +1,28 @@
 /**
  * @file What every gradient method does: bucket the pairs into batches, run base and source, read the metric, and hand
- * the metric's gradient at the last residual stream to a backward sweep.
+ * the metric's gradient to a backward sweep.
  */
 
-import type * as tf from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
 import { InputError } from "../errors.js";
 import type { Model } from "../model/model.js";
-import { readoutVjp } from "../model/transformer.js";
 import type { NodeSpace } from "../nodes/node-space.js";
-import { makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
+import { addZeros, makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
 import { batchPairs, type PairBatch } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
+import { checkModelForMetric } from "../prompts/metrics/internal.js";
+import { readingOf } from "../prompts/metrics/internal-reader.js";
 import type { Metric } from "../prompts/metrics/metric.js";
-import { checkPairsForMetric, prepareOnRuns } from "../prompts/metrics/on-runs.js";
+import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
-import type { ActivationSource } from "../sources/source.js";
+import { drawPairs, meanOverDraws } from "../sources/draws.js";
+import type { PatchSource } from "../sources/source.js";
+import { estimateRows } from "./fold.js";
 import { type RecordedRuns, recordRuns } from "./runs.js";
+import { layersBelow, startOfSweep } from "./start.js";
+import type { SweepStart } from "./sweep.js";
 
 export interface EstimateOptions extends RunControl {
   readonly metric: Metric;
@@ -28,8 +33,11 @@ export interface EstimateOptions extends RunControl {
   readonly batchSize: number;
   /** What the activations of a batch may take, in bytes; default 1 GiB. Beyond it layers are computed twice. */
   readonly activationBudgetBytes?: number;
-  /** Where patched values come from, if not from the pair's source prompt: zeros, means. Stays the caller's. */
-  readonly source?: ActivationSource;
+  /**
+   * Where patched values come from, if not from the pair's source prompt: zeros, means; or what is run in place of its
+   * corrupted prompt: noised ones. Stays the caller's.
+   */
+  readonly source?: PatchSource;
 }
 
 export interface Estimates {
@@ -44,14 +52,17 @@ export interface Estimates {
 }
 
 /** One batch, ready for the backward sweep. */
-export interface SweepInput {
+export interface SweepInput extends SweepStart {
   readonly model: Model;
+  /** Of all draws of every pair, B·draws rows; so have the gradients. */
   readonly runs: RecordedRuns;
   /** B pairs of one token length T. */
   readonly pairs: readonly Pair[];
+  /** How many draws of the source an estimate is averaged over; 1 where there is nothing to draw. */
+  readonly draws: number;
   readonly T: number;
-  /** ∂M/∂residPost of the last layer, [1, B, T, D]; the sweep disposes it. */
-  readonly gradient: tf.Tensor4D;
+  /** How many layers lie wholly below what the metric reads: the ones that GradDrop drops. */
+  readonly below: number;
   readonly space: NodeSpace;
   /** Where the sweep adds the estimates. */
   readonly scores: ScoreTable;
@@ -65,7 +76,7 @@ export type Sweep = (input: SweepInput) => Promise<number>;
  *
  * @param flags which flags the sweep adds to the scores
  * @throws InputError for a metric without a gradient, or without one on the clean run when noising; for no pairs, or
- *   pairs that lack the metric's tokens
+ *   pairs that lack the metric's tokens or that a noise source cannot noise
  * @throws RunError if the metric of a run is not finite
  */
 export async function estimateInBatches(
@@ -76,8 +87,10 @@ export async function estimateInBatches(
   flags: Parameters<typeof makeScoreTable>[1] = {},
 ): Promise<Estimates> {
   const { metric, direction, space, batchSize, onProgress, signal } = options;
+  checkModelForMetric(model.config, metric);
   checkPairsForMetric(pairs, metric);
   checkGradient(metric, direction);
+  const { draws } = drawPairs(pairs, options.source);
   const result = {
     scores: makeScoreTable(space.size, flags),
     baseMetric: new Float64Array(pairs.length),
@@ -85,7 +98,8 @@ export async function estimateInBatches(
     forwardEquivalents: 0,
   };
   let done = 0;
-  for (const batch of batchPairs(pairs, batchSize)) {
+  // All draws of a pair go together: they are averaged before anything is taken absolute.
+  for (const batch of batchPairs(pairs, Math.max(1, Math.floor(batchSize / draws)))) {
     await nextBatch(signal);
     const { base, source, forwardEquivalents } = await estimateBatch(
       model,
@@ -124,32 +138,39 @@ export function checkGradient({ name, differentiable, flatOnClean }: Metric, dir
 
 async function estimateBatch(
   model: Model,
-  { pairs, length: T }: PairBatch,
+  { pairs: ofBatch, length: T }: PairBatch,
   {
     metric,
     direction,
     space,
     activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES,
-    source: replacement,
+    source: patchSource,
   }: EstimateOptions,
   scores: ScoreTable,
   sweep: Sweep,
-): Promise<{ base: Float32Array; source: Float32Array; forwardEquivalents: number }> {
+): Promise<{ base: Float64Array; source: Float64Array; forwardEquivalents: number }> {
+  const { pairs, draws, values: replacement } = drawPairs(ofBatch, patchSource);
   const sites = [...new Set(space.groups.map((group) => group.site))];
-  const runs = await recordRuns(model, pairs, direction, sites, activationBudgetBytes, replacement);
+  const { layers } = model.config;
+  const reading = readingOf([metric], pairs, layers);
+  const runs = await recordRuns(model, pairs, direction, sites, activationBudgetBytes, reading, replacement);
   try {
-    const finals = { base: runs.base.final, source: runs.source.final };
-    const prepared = await prepareOnRuns(model, metric, pairs, direction, finals);
-    const dFinal = prepared.metric.gradient(runs.base.final);
-    prepared.metric.dispose();
-    const positions = pairs.map((pair) => pair.metricPosition);
-    const gradient = await readoutVjp(model, runs.base, positions, T, dFinal);
-    dFinal.dispose();
-    const layerBackwards = await sweep({ model, runs, pairs, T, gradient, space, scores });
+    const { base, source, ...start } = await startOfSweep(model, metric, pairs, direction, runs, reading);
+    const below = layersBelow(metric, layers);
+    const batch = { model, runs, pairs: ofBatch, draws, T, below, space, scores };
+    const layerBackwards = await sweep({ ...batch, ...start });
+    tf.dispose({ ...start.seed });
+    for (const group of space.groups) {
+      if (group.layer <= start.from) continue;
+      for (const row of estimateRows(space, group, ofBatch, T)) addZeros(scores, row);
+    }
     // A backward pass without weight gradients costs as much as a forward pass.
-    const layers = layerBackwards + 2 * runs.recomputedLayers();
-    const { base, source } = prepared;
-    return { base, source, forwardEquivalents: pairs.length * (2 + layers / model.config.layers) };
+    const layersRun = 2 * reading.layers + layerBackwards + 2 * runs.recomputedLayers();
+    return {
+      base: meanOverDraws(base, draws),
+      source: meanOverDraws(source, draws),
+      forwardEquivalents: (pairs.length * layersRun) / layers,
+    };
   } finally {
     runs.dispose();
   }

@@ -16,6 +16,7 @@ import type { Pair } from "../prompts/pair.js";
 import { type EstimateOptions, type Estimates, estimateInBatches, type SweepInput } from "./batches.js";
 import { firstOrder, numbersOf, wantedBy } from "./first-order.js";
 import { estimateRows } from "./fold.js";
+import { averageEstimates } from "./over-draws.js";
 import { sweepBack } from "./sweep.js";
 
 /**
@@ -33,9 +34,10 @@ export function estimateAtp(
   return estimateInBatches(model, pairs, options, sweepFirstOrder);
 }
 
-function sweepFirstOrder({ model, runs, pairs, T, gradient, space, scores }: SweepInput): Promise<number> {
+function sweepFirstOrder(input: SweepInput): Promise<number> {
+  const { model, runs, pairs, draws, T, space, scores } = input;
   const wanted = wantedBy(space);
-  return sweepBack(model, runs, model.config.layers - 1, gradient, {
+  return sweepBack(model, runs, input, {
     visitLayer: (layer, { differences }) => {
       const groups = groupsOfLayer(space, layer);
       return (point, _layer, siteGradient) => {
@@ -43,7 +45,8 @@ function sweepFirstOrder({ model, runs, pairs, T, gradient, space, scores }: Swe
         const group = groups.get(point);
         const difference = differences[point];
         if (!group || !difference) return;
-        const numbers = numbersOf(firstOrder(point, siteGradient, difference, wanted));
+        const estimates = firstOrder(point, siteGradient, difference, wanted);
+        const numbers = numbersOf(averageEstimates(estimates, draws));
         for (const row of estimateRows(space, group, pairs, T)) {
           addScores(scores, row, numbers[row.everywhere ? "everywhere" : "each"]);
         }

@@ -21,6 +21,7 @@ import { type Readout, readout } from "../model/transformer.js";
 import type { BlockWeights } from "../model/weights.js";
 import type { Direction } from "../prompts/direction.js";
 import { embedRun } from "../prompts/embed-run.js";
+import type { InternalReader, UnpatchedReading } from "../prompts/metrics/internal-reader.js";
 import type { Pair } from "../prompts/pair.js";
 import type { ActivationSource } from "../sources/source.js";
 
@@ -39,6 +40,7 @@ type KeptLayer = { readonly record: LayerRecord } | { readonly streams: Streams 
 /** Owns tensors: `dispose` it when the batch is done. */
 export interface RecordedRuns {
   readonly context: BlockContext;
+  /** At each pair's metric position; of the stream that far, where the runs stop below the last layer. */
   readonly base: Readout;
   readonly source: Readout;
   /** Layers of both runs computed again so far. */
@@ -54,6 +56,7 @@ export interface RecordedRuns {
  * @param pairs B pairs of one token length
  * @param sites the sites whose differences are wanted
  * @param budgetBytes how much the layer records may hold together; residual streams are kept in any case
+ * @param reading what is read off them, and how many layers that takes
  * @param replacement where patched values come from, if not from the source run
  */
 export async function recordRuns(
@@ -62,6 +65,7 @@ export async function recordRuns(
   direction: Direction,
   sites: readonly Site[],
   budgetBytes: number,
+  reading: UnpatchedReading,
   replacement?: ActivationSource,
 ): Promise<RecordedRuns> {
   const context = makeBlockContext(model.config, pairs[0].clean.length);
@@ -72,9 +76,9 @@ export async function recordRuns(
     base: await embedRun(model, pairs, direction, "base"),
     source: await embedRun(model, pairs, direction, "source"),
   };
-  for (let layer = 0; layer < model.config.layers; layer++) {
+  for (let layer = 0; layer < reading.layers; layer++) {
     const weights = await model.weights.layer(layer);
-    const { record, next } = runLayer(context, weights, layer, streams, sites, replacement);
+    const { record, next } = runLayer(context, weights, layer, streams, sites, replacement, reading);
     model.weights.release(layer);
     const size = bytesOf(record);
     if (bytes + size <= budgetBytes) {
@@ -123,18 +127,20 @@ function runLayer(
   { base, source }: Streams,
   sites: readonly Site[],
   replacement?: ActivationSource,
+  reading?: UnpatchedReading,
 ): { record: LayerRecord; next: Streams } {
   return tf.tidy(() => {
-    const run = (resid: tf.Tensor3D) => {
+    const run = (resid: tf.Tensor3D, reader?: InternalReader) => {
       const captured = new Map<Site, tf.Tensor>();
       const result = blockForward(context, weights, layer, resid, (point, _layer, value) => {
         if (point !== "pattern" && sites.includes(point)) captured.set(point, tf.keep(tf.clone(value)));
+        reader?.see(point, layer, value);
         return value;
       });
       return { ...result, captured };
     };
-    const baseRun = run(base);
-    const sourceRun = run(source);
+    const baseRun = run(base, reading?.readers.base);
+    const sourceRun = run(source, reading?.readers.source);
     const differences: { [site in Site]?: tf.Tensor } = {};
     for (const [site, baseValue] of baseRun.captured) {
       const sourceValue = sourceRun.captured.get(site);

@@ -1,9 +1,19 @@
-/** @file The backward sweep over recorded runs, from the last layer down. */
+/** @file The backward sweep over recorded runs, from where a gradient enters down to layer 0. */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { blockVjp, type Visit } from "../model/block.js";
+import { blockVjp, type Seed, type Visit } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import type { LayerRecord, RecordedRuns } from "./runs.js";
+
+/** Where a gradient enters the model. */
+export interface SweepStart {
+  /** The layer that the sweep begins with. */
+  readonly from: number;
+  /** At residPost of that layer, [S, B, T, D]; the sweep disposes it. */
+  readonly gradient: tf.Tensor4D;
+  /** What enters within that layer; stays the caller's. */
+  readonly seed?: Seed;
+}
 
 export interface SweepHooks {
   /** Makes the visit of a layer, given its record and the gradient at its residPost. */
@@ -18,15 +28,12 @@ export interface SweepHooks {
 /**
  * Takes a gradient down through the layers; each layer's weights and record are asked for once.
  *
- * @param from the layer to start at
- * @param gradient at residPost of layer `from`, [S, B, T, D]; disposed here
  * @returns layer-backwards run: the sum of S over the layers
  */
 export async function sweepBack(
   { weights }: Model,
   runs: RecordedRuns,
-  from: number,
-  gradient: tf.Tensor4D,
+  { from, gradient, seed }: SweepStart,
   { visitLayer, onward }: SweepHooks,
 ): Promise<number> {
   let current = gradient;
@@ -36,7 +43,8 @@ export async function sweepBack(
     const next = runs.use(layer, block, (record) =>
       tf.tidy(() => {
         const visit = visitLayer(layer, record, current);
-        const dResidPre = blockVjp(runs.context, block, layer, record.saved, current, visit);
+        const entering = layer === from ? seed : undefined;
+        const dResidPre = blockVjp(runs.context, block, layer, record.saved, current, visit, entering);
         return onward ? onward(layer, current, dResidPre) : dResidPre;
       }),
     );

@@ -17,8 +17,10 @@ export interface StreamWeights {
 /**
  * Dropping a layer below a node leaves its gradient as it is; dropping its own makes it 0, unless the node is part of
  * the residual stream.
+ * @param layers how many are dropped, from layer 0 on; those above are part of the readout
  */
 export function streamWeights(site: Site, layer: number, layers: number, hasMain: boolean): StreamWeights {
+  if (layer >= layers) return { hasMain, mainCopies: 1, divisor: 1 };
   const isResidual = site === "residPre" || site === "residMid" || site === "residPost";
   return {
     hasMain,

@@ -4,8 +4,9 @@
  *   c(n) = mean over pairs of 1/(L − 1) · Σ_d |Î_d(n)|
  *
  * Î_d is the estimate with the gradient of dropped pass d (see `streams.ts`), QK-fixed for queries and keys (see
- * `qk-fix.ts`); for a node of the residual stream the divisor is L. The absolute value is taken per pair, before the
- * mean. Beside the contribution the scores keep the signed estimate of the plain pass, and two flags that say where plain
+ * `qk-fix.ts`); for a node of the residual stream the divisor is L. For a metric that is read inside the model, L is the
+ * number of layers wholly below it; the layer that it reads within is never dropped. The absolute value is taken per pair,
+ * before the mean. Beside the contribution the scores keep the signed estimate of the plain pass, and two flags that say where plain
  * AtP is wrong and why. Source: Kramár et al. 2024, "AtP*", section 3.
  */
 
@@ -14,13 +15,17 @@ import { type EstimateOptions, type Estimates, estimateInBatches, type SweepInpu
 import { estimateAtp } from "../atp/estimate.js";
 import { firstOrder, numbersOf, type SiteEstimates, wantedBy } from "../atp/first-order.js";
 import { estimateRows } from "../atp/fold.js";
+import { averageEstimates } from "../atp/over-draws.js";
 import type { LayerRecord } from "../atp/runs.js";
+import { layersBelow } from "../atp/start.js";
 import { sweepBack } from "../atp/sweep.js";
 import { InputError } from "../errors.js";
 import type { Visit } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import { groupsOfLayer, type NodeGroup } from "../nodes/node-space.js";
 import { addSigned, addToColumn } from "../nodes/score-table.js";
+import { checkModelForMetric } from "../prompts/metrics/internal.js";
+import type { Metric } from "../prompts/metrics/metric.js";
 import type { Pair } from "../prompts/pair.js";
 import { dropContribution, firstStream, forksAbove, mapEstimates, streamWeights } from "./combine.js";
 import { type Method, type MethodParts, partsOf } from "./methods.js";
@@ -38,7 +43,7 @@ export interface MethodOptions extends EstimateOptions {
 /**
  * Estimates of every node of the space by one of the gradient methods, over all pairs.
  *
- * @throws InputError as `estimateAtp` does, and for GradDrop on a model of one layer
+ * @throws InputError as `estimateAtp` does, and for GradDrop with no other layers to drop
  * @throws RunError if the metric of a run is not finite
  */
 export async function estimateBy(
@@ -49,33 +54,48 @@ export async function estimateBy(
 ): Promise<Estimates> {
   const parts = partsOf(method);
   if (!parts.qkFix && !parts.gradDrop) return estimateAtp(model, pairs, options);
-  checkMethod(method, model.config.layers);
+  checkModelForMetric(model.config, options.metric);
+  checkMethod(method, model.config.layers, options.metric);
   const flags = { saturation: parts.qkFix, cancellation: parts.gradDrop };
   const budget = options.streamBudgetBytes ?? DEFAULT_STREAM_BUDGET_BYTES;
   return estimateInBatches(model, pairs, options, (input) => sweepAll(input, parts, budget), flags);
 }
 
-/** @throws InputError for GradDrop on a model of one layer */
-export function checkMethod(method: Method, layers: number): void {
-  if (partsOf(method).gradDrop && layers < 2) {
+/** @throws InputError for GradDrop on a model of one layer, or with fewer than two layers below the metric */
+export function checkMethod(method: Method, layers: number, metric?: Metric): void {
+  if (!partsOf(method).gradDrop) return;
+  const why = "GradDrop averages over the other layers, and there are none; use atp or atp+qkfix";
+  if (layers < 2) {
     throw new InputError(
-      `estimateBy: expected a model of at least 2 layers for method ${method}, got ${layers}: GradDrop averages over the ` +
-        "other layers, and there are none; use atp or atp+qkfix",
+      `estimateBy: expected a model of at least 2 layers for method ${method}, got ${layers}: ${why}`,
+    );
+  }
+  const below = metric ? layersBelow(metric, layers) : layers;
+  if (metric && below < 2) {
+    throw new InputError(
+      `estimateBy: expected a metric with at least 2 layers below it for method ${method}, got ${metric.name} with ${below}: ${why}`,
     );
   }
 }
 
 async function sweepAll(input: SweepInput, parts: MethodParts, streamBudget: number): Promise<number> {
-  const { model, runs, pairs, T, gradient } = input;
-  const { layers, width: D, mlpWidth: F, heads: H } = model.config;
-  const perSweep = streamsWithin(streamBudget, { B: pairs.length, T, D, F, H });
-  const [first = [], ...later] = parts.gradDrop ? planStreams(layers, perSweep) : [];
+  const { model, runs, pairs, draws, T, below } = input;
+  const { width: D, mlpWidth: F, heads: H } = model.config;
+  const perSweep = streamsWithin(streamBudget, { B: pairs.length * draws, T, D, F, H });
+  const [first = [], ...later] = parts.gradDrop ? planStreams(below, perSweep) : [];
   const forks = new Map<number, tf.Tensor4D>();
   const keep = new Set(later.flat());
 
-  let layerBackwards = await sweepBack(model, runs, layers - 1, gradient, {
+  let layerBackwards = await sweepBack(model, runs, input, {
     visitLayer: (layer, record, dResidPost) =>
-      visitOf(input, parts, layer, record, true, parts.gradDrop ? mainStream(dResidPost) : undefined),
+      visitOf(
+        input,
+        parts,
+        layer,
+        record,
+        true,
+        parts.gradDrop && layer < below ? mainStream(dResidPost) : undefined,
+      ),
     onward(layer, dResidPost, dResidPre) {
       if (keep.has(layer)) forks.set(layer, tf.keep(mainStream(dResidPost)));
       return first.includes(layer) ? tf.concat([dResidPre, mainStream(dResidPost)], 0) : dResidPre;
@@ -88,11 +108,16 @@ async function sweepAll(input: SweepInput, parts: MethodParts, streamBudget: num
   };
   for (const dropped of later) {
     const top = dropped[0];
-    layerBackwards += await sweepBack(model, runs, top - 1, tf.clone(forkAt(top)), {
-      visitLayer: (layer, record) => visitOf(input, parts, layer, record, false),
-      onward: (layer, _dResidPost, dResidPre) =>
-        dropped.includes(layer) ? tf.concat([dResidPre, forkAt(layer)], 0) : dResidPre,
-    });
+    layerBackwards += await sweepBack(
+      model,
+      runs,
+      { from: top - 1, gradient: tf.clone(forkAt(top)) },
+      {
+        visitLayer: (layer, record) => visitOf(input, parts, layer, record, false),
+        onward: (layer, _dResidPost, dResidPre) =>
+          dropped.includes(layer) ? tf.concat([dResidPre, forkAt(layer)], 0) : dResidPre,
+      },
+    );
   }
   tf.dispose([...forks.values()]);
   return layerBackwards;
@@ -111,7 +136,7 @@ function visitOf(
   hasMain: boolean,
   fork?: tf.Tensor4D,
 ): Visit {
-  const { space, model, runs } = input;
+  const { space, model, runs, draws } = input;
   const wanted = wantedBy(space);
   const groups = groupsOfLayer(space, layer);
   const ofQk = { ...(groups.has("q") && { q: differences.q }), ...(groups.has("k") && { k: differences.k }) };
@@ -120,14 +145,16 @@ function visitOf(
     if (point === "pattern") {
       if (!parts.qkFix || (!ofQk.q && !ofQk.k)) return;
       const attention = fixAttention(saved.attention, ofQk, runs.context.mask, wanted);
-      fixed = fixedEstimates(attention, gradient, model.config.kvHeads, wanted);
+      const { q, k } = fixedEstimates(attention, gradient, model.config.kvHeads, wanted);
+      fixed = { ...(q && { q: averageEstimates(q, draws) }), ...(k && { k: averageEstimates(k, draws) }) };
       return;
     }
     const group = groups.get(point);
     const difference = differences[point];
     if (!group || !difference) return;
-    const plain = firstOrder(point, gradient, difference, wanted);
-    const forked = fork && forksAbove(point) ? firstOrder(point, fork, difference, wanted) : {};
+    const plain = averageEstimates(firstOrder(point, gradient, difference, wanted), draws);
+    const forked =
+      fork && forksAbove(point) ? averageEstimates(firstOrder(point, fork, difference, wanted), draws) : {};
     const best = point === "q" || point === "k" ? (fixed[point] ?? plain) : plain;
     addSite(input, parts, group, { plain, best, forked }, hasMain);
   };
@@ -135,13 +162,13 @@ function visitOf(
 
 /** Adds the estimates of one site in one layer, from the streams of one sweep. */
 function addSite(
-  { space, scores, pairs, T, model }: SweepInput,
+  { space, scores, pairs, T, below }: SweepInput,
   { gradDrop }: MethodParts,
   group: NodeGroup,
   { plain, best, forked }: { plain: SiteEstimates; best: SiteEstimates; forked: SiteEstimates },
   hasMain: boolean,
 ): void {
-  const weights = streamWeights(group.site, group.layer, model.config.layers, hasMain);
+  const weights = streamWeights(group.site, group.layer, below, hasMain);
   const contributionOf = (estimates: SiteEstimates): SiteEstimates =>
     mapEstimates(estimates, (tensor, kind) =>
       gradDrop ? dropContribution(tensor, weights, forked[kind]) : tf.abs(firstStream(tensor)),

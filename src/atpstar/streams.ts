@@ -10,7 +10,10 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 
-/** The dropped layers whose streams share a sweep, from the last down. Layer 0 needs none: nothing lies below it. */
+/**
+ * The dropped layers whose streams share a sweep, from the last down. Layer 0 needs none: nothing lies below it.
+ * @param layers how many are dropped, from layer 0 on
+ */
 export function planStreams(layers: number, streamsPerSweep: number): number[][] {
   const dropped = Array.from({ length: layers - 1 }, (_, i) => layers - 1 - i);
   const sweeps = Math.ceil(dropped.length / streamsPerSweep);

@@ -28,7 +28,7 @@ export async function estimateCommand(options: EstimateCommandOptions, context: 
           positions: options.positions,
         });
         run.clock.lap("estimate");
-        printRun(await saveRun(run, ranking, context.signal), run.files, options.json === true);
+        printRun(await saveRun(run, ranking, context), run.files, options.json === true);
       }),
   );
 }
@@ -43,7 +43,7 @@ export function checkSelection(
   { direction, method, nodes, positions }: EstimateCommandOptions,
 ): readonly Site[] {
   checkGradient(metric, direction);
-  checkMethod(method, opened.config.layers);
+  checkMethod(method, opened.config.layers, metric);
   const { config } = opened;
   const sites = parseSites(nodes, config);
   makeNodeSpace(config, sites, positionLabels(positions, pairs));

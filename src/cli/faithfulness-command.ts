@@ -7,6 +7,7 @@ import { writeFaithfulnessCsv } from "../report/faithfulness-csv.js";
 import { faithfulnessTable } from "../report/faithfulness-table.js";
 import { differenceFromSummary } from "../report/read-summary.js";
 import { type CliContext, printNote, printResult } from "./context.js";
+import { sourceText } from "./noise.js";
 import type { FaithfulnessCommandOptions } from "./options.js";
 import { checkInputFile, checkReplaceable } from "./output-folder.js";
 import { withRun } from "./prepare-run.js";
@@ -39,12 +40,13 @@ export async function faithfulnessCommand(
     },
     (run, list: OrderedNodes) => {
       const sites = [...new Set(list.space.groups.map(({ site }) => site))];
-      return withSource(run, sites, async ({ source, onProgress, signal }) => {
+      return withSource(run, sites, async ({ activationBudgetBytes, source, onProgress, signal }) => {
         const { baseMetric, sourceMetric, ...curve } = await faithfulness(run.model, run.pairs, list, {
           metric: run.metric,
           direction,
           batchSize,
           ...(grid && { grid }),
+          ...(activationBudgetBytes && { activationBudgetBytes }),
           ...(source && { source }),
           ...(onProgress && { onProgress }),
           ...(signal && { signal }),
@@ -78,14 +80,10 @@ export async function faithfulnessCommand(
 }
 
 /** Whether the list's effects are of the same metric, so that their signs can be told. */
-async function isOfThisRun({
-  from,
-  model,
-  metric,
-  direction,
-  source = "prompt",
-}: FaithfulnessCommandOptions): Promise<boolean> {
-  const difference = await differenceFromSummary(from, { model, metric, direction, source });
+async function isOfThisRun(options: FaithfulnessCommandOptions): Promise<boolean> {
+  const { from, model, metric, direction } = options;
+  const run = { model, metric, direction, source: sourceText(options) };
+  const difference = await differenceFromSummary(from, run);
   if (difference === undefined) return true;
   printNote(`warning: ${from} was computed with ${difference}: its negative nodes are not marked`);
   return false;

@@ -4,9 +4,12 @@ import { METHOD_DESCRIPTIONS, METHODS } from "../atpstar/methods.js";
 import { SENDER_SITES } from "../exact/paths/ends.js";
 import { SITES, type Site } from "../model/sites.js";
 import { METRICS } from "../prompts/metrics/index.js";
+import { INTERNAL_FORMS } from "../prompts/metrics/parse-metric.js";
 import { FAITHFULNESS_HEADER } from "../report/faithfulness-csv.js";
+import { NODE_COLUMNS } from "../report/metrics-csv.js";
 import { PATHS_HEADER } from "../report/paths-csv.js";
 import { RANKED_HEADER } from "../report/ranked-csv.js";
+import { WINDOWS_HEADER } from "../report/windows-csv.js";
 
 const SITE_TEXTS: Readonly<Record<Site, string>> = {
   residPre: "residual stream that the block reads",
@@ -52,9 +55,26 @@ ${list([
 ])}
 `;
 
-const METRIC_LIST = `
+const SOURCES = `
+Sources: what the activations of a pair's other prompt are replaced by
+${list([
+  ["prompt", "nothing: they are patched as they are"],
+  ["zero", "zeros"],
+  ["mean", "their mean over all pairs; a pairs file: over its pairs, in place of those under study"],
+  ["noise", "causal tracing: the corrupted prompt is the clean one with Gaussian noise on its token"],
+  ["", "embeddings at --noise-at; effects are means over --noise-draws draws. Pairs then need no"],
+  ["", '"corrupted", and one that they have is not run. With --direction denoising clean'],
+  ["", "activations restore the noised run"],
+])}
+`;
+
+const OUTPUT_METRIC_LIST = `
 Metrics
 ${list(METRICS.map(({ name, description }) => [name, description] as const))}
+`;
+
+const METRIC_LIST = `${OUTPUT_METRIC_LIST}Or inside the model, with positions or roles behind the @ (negative ones count from the end)
+${list(INTERNAL_FORMS)}
 `;
 
 const METHOD_LIST = `
@@ -84,6 +104,30 @@ ${columns(RANKED_HEADER, 6).replaceAll(/^ {2}/gm, "                ")}
                 cancellation_ratio: GradDrop ÷ plain contribution, both without QK fix: large where
                 paths cancel
   summary.json  model, pairs, metric, options, engine, cost in forward passes and seconds
+`;
+
+/** Continues `OUTPUT`. */
+function metricsTable(when: string): string {
+  return `\
+  metrics.csv   ${when}every metric of the same runs, to see how much the choice matters:
+                one row per node, best first, behind two rows of unpatched runs, base and source;
+                columns:
+                ${[...NODE_COLUMNS, "pairs", "{metric}", "…", "{metric}_base", "…"].join()}
+                {metric}: of the patched run itself, mean over the pairs that have the node
+                {metric}_base: of the base run, mean over the same pairs; so the change is
+                {metric} − {metric}_base in every row, also where some pairs lack the node
+`;
+}
+
+const WINDOWS = `
+Windows: neighbouring nodes patched together, all that fit, one step apart
+  layers:3      the same site, index and position in three layers, such as L3-5.mlpOut@7
+  positions:3   the same layer, site and index at three positions, such as L3.z[2]@7-9; with
+                --positions each
+With --window, instead of ranked.csv
+  windows.csv   one row per window, best first. Columns:
+${columns(WINDOWS_HEADER, 7).replaceAll(/^ {2}/gm, "                ")}
+                effects as in ranked.csv; metrics.csv has the same windows
 `;
 
 const CURVES = `
@@ -150,6 +194,10 @@ export const EXAMPLES = {
     "atp localize --model models/demo --pairs models/demo/pairs/greater.jsonl --metric prob-diff",
     "atp localize --model models/demo --pairs models/demo/pairs/ioi.jsonl --positions roles",
   ],
+  sweep: [
+    "atp sweep --model models/demo --pairs models/demo/pairs/ioi.jsonl --nodes z --also-metric prob kl",
+    "atp sweep --model models/demo --pairs models/demo/pairs/ioi.jsonl --nodes mlpOut --window layers:3",
+  ],
   verify: [
     "atp verify --model models/demo --pairs models/demo/pairs/ioi.jsonl --from atp-out/ranked.csv",
     "atp verify --model models/demo --pairs models/demo/pairs/ioi.jsonl --node 'L0.z[3]@end' 'L5.mlpOut@*'",
@@ -171,18 +219,37 @@ export const PROGRAM_HELP = `
 A node is a component of the model at one position or at all of them: a head, a neuron, an MLP's
 output. For a pair of prompts, its effect is how the metric changes when the node's activation of
 one prompt is put into the run of the other. estimate computes all effects approximately, from one
-backward pass (attribution patching), verify computes chosen ones exactly, localize does both:
-estimates all, verifies the best. faithfulness tells how few nodes of the list carry the behaviour,
+backward pass (attribution patching), verify computes chosen ones exactly, sweep all of them.
+localize estimates all and verifies the best. faithfulness tells how few nodes of the list carry the behaviour,
 path which way an effect takes.
-${examples([...EXAMPLES.info, ...EXAMPLES.localize, ...EXAMPLES.verify, ...EXAMPLES.faithfulness, ...EXAMPLES.path])}
+${examples([...EXAMPLES.info, ...EXAMPLES.localize, ...EXAMPLES.verify, ...EXAMPLES.sweep, ...EXAMPLES.faithfulness, ...EXAMPLES.path])}
 atp <command> --help has the formats, metrics and sites.
 ${EXIT_CODES}`;
 
 export const INFO_HELP = examples(EXAMPLES.info);
 export const ESTIMATE_HELP =
-  PAIRS + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.estimate);
+  PAIRS + SOURCES + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.estimate);
 export const LOCALIZE_HELP =
-  PAIRS + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.localize);
-export const VERIFY_HELP = PAIRS + METRIC_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.verify);
-export const FAITHFULNESS_HELP = PAIRS + METRIC_LIST + CURVES + EXIT_CODES + examples(EXAMPLES.faithfulness);
-export const PATH_HELP = PAIRS + METRIC_LIST + PATHS + EXIT_CODES + examples(EXAMPLES.path);
+  PAIRS + SOURCES + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.localize);
+export const VERIFY_HELP =
+  PAIRS +
+  SOURCES +
+  METRIC_LIST +
+  NODES +
+  OUTPUT +
+  metricsTable("with --also-metric: ") +
+  EXIT_CODES +
+  examples(EXAMPLES.verify);
+export const SWEEP_HELP =
+  PAIRS +
+  SOURCES +
+  METRIC_LIST +
+  NODES +
+  OUTPUT +
+  metricsTable("") +
+  WINDOWS +
+  EXIT_CODES +
+  examples(EXAMPLES.sweep);
+export const FAITHFULNESS_HELP =
+  PAIRS + SOURCES + METRIC_LIST + CURVES + EXIT_CODES + examples(EXAMPLES.faithfulness);
+export const PATH_HELP = PAIRS + SOURCES + OUTPUT_METRIC_LIST + PATHS + EXIT_CODES + examples(EXAMPLES.path);

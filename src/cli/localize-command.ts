@@ -25,12 +25,12 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
           topK: options.topK,
           onEstimates: async (estimates) => {
             run.clock.lap("estimate");
-            await saveRun(run, estimates, context.signal);
+            await saveRun(run, estimates, context);
             context.saved = `the estimates are in ${run.files.ranked}, none of them verified`;
           },
         });
         run.clock.lap("verify");
-        printRun(await saveRun(run, ranking, context.signal), run.files, options.json === true);
+        printRun(await saveRun(run, ranking, context), run.files, options.json === true);
       }),
   );
 }

@@ -1,7 +1,10 @@
 /** @file The options of the commands: their names, defaults and checks that need nothing but their text. */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
 import { METHODS, type Method } from "../atpstar/methods.js";
+import { InputError } from "../errors.js";
+import { parseWindowShape, type WindowShape } from "../exact/windows.js";
 import {
   DEFAULT_BATCH_SIZE,
   DEFAULT_METHOD,
@@ -9,9 +12,11 @@ import {
   DEFAULT_SITES,
   DEFAULT_TOP_K,
 } from "../localize.js";
+import { type NodePosition, parsePosition } from "../nodes/node-id.js";
 import { POSITION_MODES, type PositionMode } from "../nodes/positions.js";
 import { DIRECTIONS, type Direction } from "../prompts/direction.js";
-import { METRICS } from "../prompts/metrics/index.js";
+import { expectedMetrics, isMetricText } from "../prompts/metrics/parse-metric.js";
+import { DEFAULT_NOISE } from "../sources/noise.js";
 
 export const ENGINES = ["auto", "tensorflow", "wasm"] as const;
 
@@ -24,6 +29,8 @@ export interface RunCommandOptions {
   readonly metric: string;
   readonly direction: Direction;
   readonly batchSize: number;
+  /** In bytes. */
+  readonly activationMemory: number;
   readonly engine: (typeof ENGINES)[number];
   readonly out: string;
   readonly maxPairs?: number;
@@ -32,6 +39,13 @@ export interface RunCommandOptions {
   readonly verbose?: true;
   /** In commands that have `--source`. */
   readonly source?: string;
+  /** In commands that have `--also-metric`. */
+  readonly alsoMetric?: readonly string[];
+  /** With `--source noise`. */
+  readonly noiseAt?: readonly NodePosition[];
+  readonly noiseScale?: number;
+  readonly noiseDraws?: number;
+  readonly noiseSeed?: number;
 }
 
 export interface EstimateCommandOptions extends RunCommandOptions {
@@ -48,6 +62,12 @@ export interface VerifyCommandOptions extends RunCommandOptions {
   readonly node?: readonly string[];
   readonly from?: string;
   readonly topK?: number;
+}
+
+export interface SweepCommandOptions extends RunCommandOptions {
+  readonly nodes: string;
+  readonly positions: PositionMode;
+  readonly window?: WindowShape;
 }
 
 export interface FaithfulnessCommandOptions extends RunCommandOptions {
@@ -84,7 +104,7 @@ export function addInputOptions(command: Command): Command {
     .requiredOption("--pairs <file...>", "prompt pairs, JSON Lines (format below)")
     .addOption(
       new Option("--metric <name>", "what is measured (list below)")
-        .choices(METRICS.map(({ name }) => name))
+        .argParser(metricText)
         .default(DEFAULT_METRIC),
     )
     .addOption(
@@ -100,25 +120,43 @@ export function addInputOptions(command: Command): Command {
 }
 
 /** Values of --source that are not files. */
-export const NAMED_SOURCES: readonly string[] = ["prompt", "zero", "mean"];
+export const NAMED_SOURCES: readonly string[] = ["prompt", "zero", "mean", "noise"];
 
-/** Where patched values come from. */
+/** Where patched values come from, or what is run in place of corrupted prompts. */
 export function addSourceOption(command: Command): Command {
-  return command.option(
-    "--source <what>",
-    "patched values: prompt (of the same pair), zero, mean (over the source prompts), or a pairs file to average over",
-    "prompt",
+  const { multiple, draws, seed } = DEFAULT_NOISE;
+  return command
+    .option(
+      "--source <what>",
+      "prompt, zero, mean, noise, or a pairs file to average over (list below)",
+      "prompt",
+    )
+    .option("--noise-at <labels>", 'with noise: positions, roles or "*", separated by commas', positionLabels)
+    .option(
+      "--noise-scale <x>",
+      `with noise: its standard deviation ÷ σ of the token embeddings (default: ${multiple})`,
+      positiveNumber,
+    )
+    .option(
+      "--noise-draws <n>",
+      `with noise: draws that effects are averaged over (default: ${draws})`,
+      positiveInteger,
+    )
+    .option("--noise-seed <n>", `with noise: seed of the draws (default: ${seed})`, integer);
+}
+
+/** How nodes are estimated. */
+export function addMethodOption(command: Command): Command {
+  return command.addOption(
+    new Option("--method <name>", "how effects are estimated (list below)")
+      .choices(METHODS)
+      .default(DEFAULT_METHOD),
   );
 }
 
-/** Which nodes are estimated, and how. */
+/** Which nodes are estimated or swept. */
 export function addSelectionOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option("--method <name>", "how effects are estimated (list below)")
-        .choices(METHODS)
-        .default(DEFAULT_METHOD),
-    )
     .option("--nodes <sites>", 'sites, separated by commas, or "all" (list below)', DEFAULT_SITES)
     .addOption(
       new Option(
@@ -128,6 +166,23 @@ export function addSelectionOptions(command: Command): Command {
         .choices(POSITION_MODES)
         .default("each" satisfies PositionMode),
     );
+}
+
+/** More metrics of the same runs. */
+export function addAlsoMetricOption(command: Command): Command {
+  return command.addOption(
+    new Option("--also-metric <name...>", "further metrics of the same runs, for metrics.csv").argParser(
+      (text: string, before: readonly string[] = []) => [...before, metricText(text)],
+    ),
+  );
+}
+
+export function addWindowOption(command: Command): Command {
+  return command.option(
+    "--window <axis:width>",
+    "patch so many neighbouring layers or positions together, such as layers:3",
+    windowShape,
+  );
 }
 
 export function addTopKOption(command: Command): Command {
@@ -177,6 +232,11 @@ export function addRunOptions(command: Command, results = "ranked.csv and summar
   return command
     .option("--batch-size <n>", "most prompts in one pass", positiveInteger, DEFAULT_BATCH_SIZE)
     .addOption(
+      new Option("--activation-memory <size>", "what the activations of one pass may take, such as 512MiB")
+        .argParser(byteSize)
+        .default(DEFAULT_ACTIVATION_BUDGET_BYTES, "1GiB"),
+    )
+    .addOption(
       new Option("--engine <name>", "auto: native TensorFlow if it is installed, otherwise wasm")
         .choices(ENGINES)
         .default("auto"),
@@ -196,6 +256,51 @@ function positiveInteger(text: string): number {
     throw new InvalidArgumentError("Expected a positive integer.");
   }
   return value;
+}
+
+function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || !Number.isFinite(value) || value <= 0) {
+    throw new InvalidArgumentError("Expected a positive number.");
+  }
+  return value;
+}
+
+function positionLabels(text: string): NodePosition[] {
+  return text.split(",").map((part) => {
+    const position = parsePosition(part.trim());
+    if (position === undefined) {
+      throw new InvalidArgumentError('Expected positions from 0 on, roles or "*", separated by commas.');
+    }
+    return position;
+  });
+}
+
+const BYTES_PER_UNIT: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+
+function byteSize(text: string): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)(KiB|MiB|GiB)?$/.exec(text) ?? [];
+  const bytes = Math.floor(Number(amount) * (unit === undefined ? 1 : BYTES_PER_UNIT[unit]));
+  if (!Number.isSafeInteger(bytes) || bytes < 1) {
+    throw new InvalidArgumentError("Expected bytes, or a number of KiB, MiB or GiB, such as 512MiB.");
+  }
+  return bytes;
+}
+
+/** The text of the error is that of the library. */
+function windowShape(text: string): WindowShape {
+  try {
+    return parseWindowShape(text);
+  } catch (error) {
+    if (error instanceof InputError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+}
+
+/** A direction's file is read later, with the other files. */
+function metricText(text: string): string {
+  if (!isMetricText(text)) throw new InvalidArgumentError(`Expected ${expectedMetrics()}.`);
+  return text;
 }
 
 function layerRange(text: string): LayerRange {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { InputError } from "../errors.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import { checkEnds, checkTogether, endsOfLayers } from "../exact/paths/ends.js";
-import { directPaths, pathEffects } from "../exact/paths/path-effects.js";
+import { checkPathMetric, directPaths, pathEffects } from "../exact/paths/path-effects.js";
 import { pathExists } from "../exact/paths/plan.js";
 import { formatReceiver } from "../exact/paths/receivers.js";
 import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
@@ -40,7 +40,7 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
     },
     (run, { senders, receivers }) => {
       const sites = [...new Set(senders.map((id) => parseNodeId(id).site))];
-      return withSource(run, sites, async ({ source, onProgress, signal }) => {
+      return withSource(run, sites, async ({ activationBudgetBytes, source, onProgress, signal }) => {
         const runPaths = direct ? directPaths : pathEffects;
         const result = await runPaths(run.model, run.pairs, {
           senders,
@@ -49,6 +49,7 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
           direction,
           batchSize,
           freezeNorm,
+          ...(activationBudgetBytes && { activationBudgetBytes }),
           ...(source && { source }),
           ...(onProgress && { onProgress }),
           ...(signal && { signal }),
@@ -107,8 +108,9 @@ function checkOptions({ sender, receiver, direct, layers }: PathCommandOptions):
   );
 }
 
-/** @throws InputError for ends that model or pairs do not have, or between which there is no path */
-function endsOf({ opened: { config }, pairs }: PreparedRun, options: PathCommandOptions): Ends {
+/** @throws InputError for an internal metric, and for ends that model or pairs do not have, or between which there is no path */
+function endsOf({ opened: { config }, pairs, metric }: PreparedRun, options: PathCommandOptions): Ends {
+  checkPathMetric(metric);
   const { sender, receiver, direct, layers = { first: 0, last: config.layers - 1 } } = options;
   const all = direct ? endsOfLayers(config, layers) : { senders: [], receivers: [] };
   const { senders, receivers } = checkEnds(config, pairs, {

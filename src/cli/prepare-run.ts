@@ -8,12 +8,16 @@ import { type OpenedModel, openModel } from "../checkpoint/load-model.js";
 import { type Engine, startEngine } from "../engine/start-engine.js";
 import type { RunOptions } from "../localize.js";
 import type { Model } from "../model/model.js";
-import { metricByName } from "../prompts/metrics/index.js";
+import { metricsByName } from "../prompts/metrics/by-names.js";
+import { checkModelForMetric } from "../prompts/metrics/internal.js";
 import type { Metric } from "../prompts/metrics/metric.js";
+import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
+import { type NoiseOptions, type NoiseSource, noisedPositions, noiseSource } from "../sources/noise.js";
 import { type CliContext, printNote } from "./context.js";
+import { noiseOptions } from "./noise.js";
 import { NAMED_SOURCES, type RunCommandOptions } from "./options.js";
 import { checkInputFile, checkOutputFolder, makeOutputFolder, type OutputFiles } from "./output-folder.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
@@ -27,12 +31,16 @@ export interface PreparedRun {
   readonly files: OutputFiles;
   readonly opened: OpenedModel;
   readonly metric: Metric;
+  /** Those of `--also-metric`. */
+  readonly alsoMetrics: readonly Metric[];
   readonly pairs: readonly Pair[];
   /** Pairs in the files, before sampling. */
   readonly available: number;
   readonly progress: ProgressDisplay;
   /** Pairs that --source averages over, if it names a file. */
   readonly sourcePairs?: readonly Pair[];
+  /** What noise --source asks for; every pair can have it. */
+  readonly noise?: NoiseOptions;
   /** How effects are estimated; absent in a command that does not. */
   readonly method?: Method;
 }
@@ -53,6 +61,7 @@ export interface StartedRun extends PreparedRun {
   readonly engine: Engine;
   readonly model: Model;
   readonly clock: StageClock;
+  readonly noiseSource?: NoiseSource;
   /** The options of the library's calls. */
   readonly runOptions: RunOptions;
 }
@@ -68,7 +77,8 @@ async function prepareRun(
   context: CliContext,
 ): Promise<PreparedRun> {
   const date = new Date();
-  const metric = metricByName(options.metric);
+  const [metric, ...alsoMetrics] = metricsByName([options.metric, ...(options.alsoMetric ?? [])]);
+  const noise = noiseOptions(options);
   for (const file of options.pairs) await checkInputFile("--pairs", file);
   const { source = "prompt" } = options;
   const sourceFile = NAMED_SOURCES.includes(source) ? undefined : source;
@@ -77,10 +87,13 @@ async function prepareRun(
   const progress = showProgress();
   const opened = await openForCommand(options.model, context, progress);
   try {
-    const all = await readPairs(options.pairs, opened, metric.needs);
+    const all = await readPairs(options.pairs, opened, { ...metric.needs, corrupted: noise === undefined });
+    for (const read of [metric, ...alsoMetrics]) checkModelForMetric(opened.config, read);
     const sourcePairs =
       sourceFile === undefined ? undefined : await readPairs(sourceFile, opened, metric.needs);
     const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
+    for (const read of [metric, ...alsoMetrics]) checkPairsForMetric(pairs, read);
+    if (noise) for (const pair of pairs) noisedPositions(pair, noise.at);
     return {
       command,
       options,
@@ -88,10 +101,12 @@ async function prepareRun(
       files,
       opened,
       metric,
+      alsoMetrics,
       pairs,
       available: all.length,
       progress,
       ...(sourcePairs && { sourcePairs }),
+      ...(noise && { noise }),
       ...(options.method && { method: options.method }),
     };
   } catch (error) {
@@ -114,15 +129,24 @@ async function startRun(prepared: PreparedRun, context: CliContext): Promise<Sta
       context.signal.throwIfAborted();
     },
   });
+  const noise = prepared.noise && (await noiseSource(model, prepared.noise));
   clock.lap("load");
-  const { metric, direction, batchSize } = options;
+  const { direction, batchSize, activationMemory } = options;
   const { signal } = context;
   return {
     ...prepared,
     engine,
     model,
     clock,
-    runOptions: { metric, direction, batchSize, signal, onProgress: progress.stage },
+    ...(noise && { noiseSource: noise }),
+    runOptions: {
+      metric: prepared.metric,
+      direction,
+      batchSize,
+      activationBudgetBytes: activationMemory,
+      signal,
+      onProgress: progress.stage,
+    },
   };
 }
 

@@ -15,37 +15,58 @@ const DIRECTION_TEXTS = {
 /** @param json one JSON document, nothing else */
 export function printRun(
   { summary, rows }: SavedRun,
-  { ranked, summary: file }: OutputFiles,
+  { ranked, summary: file, metrics }: Omit<OutputFiles, "folder"> & { readonly metrics?: string },
   json: boolean,
 ): void {
   if (json) {
-    printResult(JSON.stringify({ ...summary, files: { ranked, summary: file }, nodes: rows }, undefined, 2));
+    const files = { ranked, ...(metrics !== undefined && { metrics }), summary: file };
+    printResult(JSON.stringify({ ...summary, files, nodes: rows }, undefined, 2));
     return;
   }
   const table = rankedTable(rows.filter(({ rank }) => rank <= SHOWN_ROWS));
-  printResult([heading(summary), "", table, "", footing(summary, ranked, file)].join("\n"));
+  printResult(
+    [
+      heading(summary),
+      "",
+      table,
+      "",
+      footing(summary, metrics === undefined ? [ranked, file] : [ranked, metrics, file]),
+    ].join("\n"),
+  );
 }
 
 /** What was run on what. */
 export type RunHeading = Pick<
   RunSummary,
-  "model" | "pairs" | "metric" | "direction" | "source" | "method" | "engine"
+  "model" | "pairs" | "metric" | "direction" | "source" | "embeddingDeviation" | "method" | "engine"
 >;
 
-export function heading({ model, pairs, metric, direction, source, method, engine }: RunHeading): string {
+export function heading({ model, pairs, metric, direction, method, engine, ...run }: RunHeading): string {
   const sample = pairs.used < pairs.available ? ` (a sample of ${pairs.available})` : "";
   return labelled([
     ["model", `${model.name} (${model.family}, ${model.layers} layers)`],
     ["pairs", `${pairs.used}${sample} from ${pairs.files.join(", ")}`],
     ["metric", `${metric.name}: base ${withSign(metric.base, 3)} → source ${withSign(metric.source, 3)}`],
     ["direction", `${direction}: ${DIRECTION_TEXTS[direction]}`],
-    ...(source ? [["source", `${source}, in place of the other prompt's activations`] as const] : []),
+    ...sourceLine(run),
     ...(method ? [["method", `${method}: ${METHOD_DESCRIPTIONS[method]}`] as const] : []),
     ["engine", `${engine.backend} (${engine.device}): ${engine.reason}`],
   ]);
 }
 
-function footing(summary: RunSummary, ranked: string, file: string): string {
+function sourceLine({
+  source,
+  embeddingDeviation,
+}: Pick<RunHeading, "source" | "embeddingDeviation">): (readonly [string, string])[] {
+  if (source === undefined) return [];
+  const text =
+    embeddingDeviation === undefined
+      ? "in place of the other prompt's activations"
+      : `σ = ${embeddingDeviation.toPrecision(4)}: the clean prompt noised, in place of the corrupted one`;
+  return [["source", `${source}, ${text}`]];
+}
+
+function footing(summary: RunSummary, files: readonly string[]): string {
   const { nodes, seconds, forwardEquivalents } = summary;
   const stages = (["estimate", "verify"] as const)
     .filter((stage) => forwardEquivalents[stage] > 0)
@@ -56,7 +77,7 @@ function footing(summary: RunSummary, ranked: string, file: string): string {
   return labelled([
     ["nodes", `${nodes.ranked}, of which ${nodes.verified} verified by exact patching`],
     ["cost", [`load ${seconds.load.toFixed(2)} s`, ...stages].join(", ")],
-    ["files", `${ranked}, ${file}`],
+    ["files", files.join(", ")],
   ]);
 }
 

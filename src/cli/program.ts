@@ -11,13 +11,16 @@ import {
   LOCALIZE_HELP,
   PATH_HELP,
   PROGRAM_HELP,
+  SWEEP_HELP,
   VERIFY_HELP,
 } from "./help.js";
 import { infoCommand } from "./info-command.js";
 import { localizeCommand } from "./localize-command.js";
 import {
+  addAlsoMetricOption,
   addCurveOptions,
   addInputOptions,
+  addMethodOption,
   addNodeChoiceOptions,
   addPathOptions,
   addReportOptions,
@@ -25,14 +28,17 @@ import {
   addSelectionOptions,
   addSourceOption,
   addTopKOption,
+  addWindowOption,
   type EstimateCommandOptions,
   type FaithfulnessCommandOptions,
   type InfoCommandOptions,
   type LocalizeCommandOptions,
   type PathCommandOptions,
+  type SweepCommandOptions,
   type VerifyCommandOptions,
 } from "./options.js";
 import { pathCommand } from "./path-command.js";
+import { sweepCommand } from "./sweep-command.js";
 import { verifyCommand } from "./verify-command.js";
 import { packageVersion } from "./version.js";
 
@@ -57,7 +63,7 @@ export function makeProgram(context: CliContext): Command {
     .description("estimate the effects of all selected nodes by attribution patching")
     .action((options: EstimateCommandOptions) => estimateCommand(options, context));
   addReportOptions(
-    addRunOptions(addSelectionOptions(addSourceOption(addInputOptions(estimate)))),
+    addRunOptions(addSelectionOptions(addMethodOption(addSourceOption(addInputOptions(estimate))))),
   ).addHelpText("after", ESTIMATE_HELP);
 
   const localize = program
@@ -65,17 +71,29 @@ export function makeProgram(context: CliContext): Command {
     .description("estimate all selected nodes, verify the best by exact patching")
     .action((options: LocalizeCommandOptions) => localizeCommand(options, context));
   addReportOptions(
-    addRunOptions(addTopKOption(addSelectionOptions(addSourceOption(addInputOptions(localize))))),
+    addRunOptions(
+      addTopKOption(addSelectionOptions(addMethodOption(addSourceOption(addInputOptions(localize))))),
+    ),
   ).addHelpText("after", LOCALIZE_HELP);
 
   const verify = program
     .command("verify")
     .description("exact effects of chosen nodes: of --node, and of the first nodes of --from")
     .action((options: VerifyCommandOptions) => verifyCommand(options, context));
-  addReportOptions(addRunOptions(addNodeChoiceOptions(addSourceOption(addInputOptions(verify))))).addHelpText(
-    "after",
-    VERIFY_HELP,
-  );
+  addReportOptions(
+    addRunOptions(addNodeChoiceOptions(addSourceOption(addAlsoMetricOption(addInputOptions(verify))))),
+  ).addHelpText("after", VERIFY_HELP);
+
+  const sweep = program
+    .command("sweep")
+    .description("exact effects of all selected nodes, or of windows of neighbouring ones")
+    .action((options: SweepCommandOptions) => sweepCommand(options, context));
+  addReportOptions(
+    addRunOptions(
+      addWindowOption(addSelectionOptions(addSourceOption(addAlsoMetricOption(addInputOptions(sweep))))),
+      "ranked.csv (or windows.csv), metrics.csv and summary.json",
+    ),
+  ).addHelpText("after", SWEEP_HELP);
 
   const faithfulness = program
     .command("faithfulness")

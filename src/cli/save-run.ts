@@ -1,8 +1,11 @@
 /** @file The files of a run, and what is kept of its rows for the terminal. */
 
+import { meanOf } from "../exact/pair-statistics.js";
+import type { MetricOfRuns } from "../exact/patched-runs.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
 import { writeRankedCsv } from "../report/ranked-csv.js";
 import { type RunSummary, writeSummary } from "../report/summary.js";
+import { sourceText } from "./noise.js";
 import type { StartedRun } from "./prepare-run.js";
 import { packageVersion } from "./version.js";
 
@@ -14,19 +17,23 @@ const ROWS_PER_REPORT = 100_000;
 
 export interface SavedRun {
   readonly summary: RunSummary;
-  /** The best rows, and every verified one. */
+  /** The best rows; and every verified one, where only some are. */
   readonly rows: readonly RankedNode[];
 }
 
-/**
- * Writes ranked.csv, then summary.json.
- * @param merged the list, if it is not the ranking's own
- */
+export interface SaveOptions {
+  readonly signal: AbortSignal;
+  /** The list, if it is not the ranking's own. */
+  readonly merged?: Iterable<RankedNode> | AsyncIterable<RankedNode>;
+  /** Keep the best rows only: every row of a sweep is verified, and there may be very many. */
+  readonly bestOnly?: boolean;
+}
+
+/** Writes ranked.csv, then summary.json. */
 export async function saveRun(
   run: StartedRun,
-  ranking: Ranking,
-  signal: AbortSignal,
-  merged?: Iterable<RankedNode> | AsyncIterable<RankedNode>,
+  ranking: Ranking & { readonly metrics?: readonly MetricOfRuns[] },
+  { signal, merged, bestOnly = false }: SaveOptions,
 ): Promise<SavedRun> {
   const { tokenizer } = run.opened;
   const rows = merged ?? rankedNodes(ranking, { ...(tokenizer && { tokenizer }) });
@@ -37,7 +44,7 @@ export async function saveRun(
     for await (const row of rows) {
       nodes.ranked++;
       if (row.verified) nodes.verified++;
-      if (row.verified || row.rank <= SHOWN_ROWS) kept.push(row);
+      if ((row.verified && !bestOnly) || row.rank <= SHOWN_ROWS) kept.push(row);
       if (!merged && nodes.ranked % ROWS_PER_REPORT === 0) {
         run.progress.stage({ stage: "write", done: nodes.ranked, total: ranking.order.length });
       }
@@ -47,7 +54,8 @@ export async function saveRun(
   await writeRankedCsv(run.files.ranked, counted(), { signal });
   run.progress.finish();
   const summary: RunSummary = {
-    ...describeRun(run, { base: mean(ranking.baseMetric), source: mean(ranking.sourceMetric) }),
+    ...describeRun(run, { base: meanOf(ranking.baseMetric), source: meanOf(ranking.sourceMetric) }),
+    ...describeAlsoMetrics(ranking.metrics),
     nodes,
     forwardEquivalents: ranking.forwardEquivalents,
     seconds,
@@ -59,11 +67,11 @@ export async function saveRun(
 
 /** What was run on what, with which mean metric of the base and of the source runs. */
 export function describeRun(
-  { command, options, date, opened, metric, pairs, available, engine, method }: StartedRun,
+  { command, options, date, opened, metric, pairs, available, engine, method, noiseSource }: StartedRun,
   means: { readonly base: number; readonly source: number },
 ): Omit<RunSummary, "nodes" | "forwardEquivalents" | "seconds"> {
   const { family, layers } = opened.config;
-  const { source = "prompt" } = options;
+  const source = sourceText(options);
   return {
     atpkit: packageVersion(),
     command,
@@ -74,11 +82,18 @@ export function describeRun(
     metric: { name: metric.name, ...means },
     direction: options.direction,
     ...(source !== "prompt" && { source }),
+    ...(noiseSource && { embeddingDeviation: noiseSource.embeddingDeviation }),
     ...(method && { method }),
     engine,
   };
 }
 
-function mean(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+/** Mean base and source value of the metrics behind the first. */
+export function describeAlsoMetrics(
+  metrics: readonly MetricOfRuns[] = [],
+): Pick<RunSummary, "alsoMetrics"> | undefined {
+  const alsoMetrics = metrics
+    .slice(1)
+    .map(({ name, base, source }) => ({ name, base: meanOf(base), source: meanOf(source) }));
+  return alsoMetrics.length > 0 ? { alsoMetrics } : undefined;
 }

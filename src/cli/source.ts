@@ -1,9 +1,9 @@
-/** @file The values that --source asks for. */
+/** @file What --source asks for. */
 
 import type { RunOptions } from "../localize.js";
 import type { Site } from "../model/sites.js";
 import { meanSource } from "../sources/mean.js";
-import type { ActivationSource } from "../sources/source.js";
+import type { PatchSource } from "../sources/source.js";
 import { zeroSource } from "../sources/zero.js";
 import type { StartedRun } from "./prepare-run.js";
 
@@ -27,11 +27,12 @@ export async function withSource(
 }
 
 async function makeSource(
-  { model, pairs, sourcePairs, options, runOptions }: StartedRun,
+  { model, pairs, sourcePairs, noiseSource, options, runOptions }: StartedRun,
   sites: readonly Site[],
-): Promise<ActivationSource | undefined> {
+): Promise<PatchSource | undefined> {
   const { source = "prompt", direction, batchSize } = options;
   if (source === "prompt") return undefined;
+  if (noiseSource) return noiseSource;
   if (source === "zero") return zeroSource();
   const { signal, onProgress } = runOptions;
   return meanSource(model, sourcePairs ?? pairs, {

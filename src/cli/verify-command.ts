@@ -1,16 +1,19 @@
 /** @file `atp verify`: exact effects of chosen nodes, alone or merged into the ranked list they were chosen from. */
 
+import { join } from "node:path";
 import { InputError } from "../errors.js";
 import { DEFAULT_TOP_K, spaceOfNodes, verify } from "../localize.js";
 import { formatNodeId, parseNodeId } from "../nodes/node-id.js";
 import { indexOfNode } from "../nodes/node-space.js";
 import { type RankedNode, rankedNodes } from "../nodes/ranking.js";
 import { mergeVerified, withEstimateOf } from "../report/merge-verified.js";
+import { nodeMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
 import { type ReadRankedNode, readRankedCsv } from "../report/read-ranked-csv.js";
 import { differenceFromSummary } from "../report/read-summary.js";
 import { type CliContext, printNote } from "./context.js";
+import { sourceText } from "./noise.js";
 import type { VerifyCommandOptions } from "./options.js";
-import { checkInputFile } from "./output-folder.js";
+import { checkInputFile, checkReplaceable } from "./output-folder.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
 import { saveRun } from "./save-run.js";
@@ -20,7 +23,7 @@ import { withSource } from "./source.js";
 type Chosen = ReadonlyMap<string, ReadRankedNode | undefined>;
 
 export async function verifyCommand(options: VerifyCommandOptions, context: CliContext): Promise<void> {
-  const { node = [], from, topK } = options;
+  const { node = [], from, topK, alsoMetric, out } = options;
   if (node.length === 0 && from === undefined) {
     throw new InputError("verify: expected --node or --from, got neither");
   }
@@ -29,11 +32,13 @@ export async function verifyCommand(options: VerifyCommandOptions, context: CliC
   }
   const ids = node.map((id) => formatNodeId(parseNodeId(id)));
   if (from !== undefined) await checkInputFile("--from", from);
+  const metrics = alsoMetric && join(out, "metrics.csv");
   await withRun(
     "verify",
     options,
     context,
     async (prepared) => {
+      if (metrics) await checkReplaceable(metrics);
       const chosen =
         from === undefined ? new Map(ids.map((id) => [id, undefined])) : await choose(from, topK, ids);
       checkNodes(prepared, chosen, from);
@@ -44,15 +49,20 @@ export async function verifyCommand(options: VerifyCommandOptions, context: CliC
       const ids = [...chosen.keys()];
       const sites = [...new Set(ids.map((id) => parseNodeId(id).site))];
       return withSource(run, sites, async (runOptions) => {
-        const ranking = await verify(run.model, run.pairs, ids, runOptions);
+        const ranking = await verify(run.model, run.pairs, ids, {
+          ...runOptions,
+          alsoMetrics: run.alsoMetrics,
+        });
         run.clock.lap("verify");
         const { tokenizer } = run.opened;
         const verified = [...rankedNodes(ranking, { ...(tokenizer && { tokenizer }) })].map((row) => {
           const older = chosen.get(row.node)?.row;
           return older ? withEstimateOf(row, older) : row;
         });
-        const rows = from === undefined ? verified : mergeVerified(rowsOf(from), verified);
-        printRun(await saveRun(run, ranking, context.signal, rows), run.files, options.json === true);
+        const merged = from === undefined ? verified : mergeVerified(rowsOf(from), verified);
+        if (metrics) await writeMetricsCsv(metrics, nodeMetrics(ranking), context);
+        const saved = await saveRun(run, ranking, { signal: context.signal, merged });
+        printRun(saved, { ...run.files, ...(metrics && { metrics }) }, options.json === true);
       });
     },
   );
@@ -92,11 +102,10 @@ function checkNodes({ opened, pairs }: PreparedRun, chosen: Chosen, file: string
 }
 
 /** A list may be verified with a metric that has no gradient; but then its rows should not be compared. */
-async function warnOfMixture(
-  file: string,
-  { model, metric, direction, source = "prompt" }: VerifyCommandOptions,
-): Promise<void> {
-  const difference = await differenceFromSummary(file, { model, metric, direction, source });
+async function warnOfMixture(file: string, options: VerifyCommandOptions): Promise<void> {
+  const { model, metric, direction } = options;
+  const run = { model, metric, direction, source: sourceText(options) };
+  const difference = await differenceFromSummary(file, run);
   if (difference === undefined) return;
   printNote(
     `warning: ${file} was computed with ${difference}: its contributions and the new ones do not compare`,

@@ -8,6 +8,7 @@ import { disposeBlockContext, makeBlockContext } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import type { NodeGroup } from "../nodes/node-space.js";
 import type { Direction } from "../prompts/direction.js";
+import type { UnpatchedReading } from "../prompts/metrics/internal-reader.js";
 import type { Pair } from "../prompts/pair.js";
 import type { ActivationSource } from "../sources/source.js";
 import type { BatchPlan } from "./plan.js";
@@ -21,7 +22,7 @@ export interface BaseAndSource {
   readonly baseKeysAndValues: KeysAndValues;
   /** Values that are patched in, in the site's shape. */
   readonly sourceValues: ReadonlyMap<NodeGroup, tf.Tensor>;
-  /** `final` of either run at each pair's metric position, [B, D]. */
+  /** `final` of either run at each pair's metric position, [B, D]; of the stream that far, where they stop below. */
   readonly baseFinal: tf.Tensor2D;
   readonly sourceFinal: tf.Tensor2D;
   dispose(): void;
@@ -31,13 +32,15 @@ export interface BaseAndSource {
  * Runs both prompts of every pair of the batch.
  * @param plan what the patched runs will need
  * @param source where patched values come from, if not from the source run
+ * @param read what is read off them, and how many layers that takes
  */
 export async function runBaseAndSource(
   model: Model,
   pairs: readonly Pair[],
   direction: Direction,
   { runs, groups }: Pick<BatchPlan, "runs" | "groups">,
-  source?: ActivationSource,
+  source: ActivationSource | undefined,
+  { readers, layers }: UnpatchedReading,
 ): Promise<BaseAndSource> {
   const context = makeBlockContext(model.config, pairs[0].clean.length);
   const baseResiduals = new Map<number, tf.Tensor3D>();
@@ -54,8 +57,10 @@ export async function runBaseAndSource(
     (point, layer, value) => {
       if (point === "residPre" && starts.has(layer)) baseResiduals.set(layer, kept(value as tf.Tensor3D));
       baseKeysAndValues.see(point, layer, value);
+      readers.base.see(point, layer, value);
       return value;
     },
+    layers,
   );
   const sourceFinal = await finalOfRun(
     model,
@@ -68,8 +73,10 @@ export async function runBaseAndSource(
         const patched = source ? tf.keep(source.valuesAt(group.site, layer, value)) : kept(value);
         sourceValues.set(group, patched);
       }
+      readers.source.see(point, layer, value);
       return value;
     },
+    layers,
   );
   disposeBlockContext(context);
   return {

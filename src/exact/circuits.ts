@@ -21,6 +21,7 @@ import type { Model } from "../model/model.js";
 import { formatNodeId } from "../nodes/node-id.js";
 import { type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import type { Pair } from "../prompts/pair.js";
+import { replacesValues } from "../sources/draws.js";
 import { checkNodes, isNegative } from "./faithfulness.js";
 import { meanOf, standardErrorOf } from "./pair-statistics.js";
 import type { ExactOptions } from "./patch-sets.js";
@@ -108,7 +109,7 @@ export async function completeness(
   }));
   const metrics = await patchedMetrics(model, pairs, space, runs.sets, options);
   const means = circuitMetrics(metrics, whole);
-  const gap = (options.source ? means.nothing : means.source) - means.model;
+  const gap = (replacesValues(options.source) ? means.nothing : means.source) - means.model;
   const subsets = trials.map(({ K, ofCircuit, ofModel }): Incompleteness => {
     const [a, b] = [metricOfSet(metrics, ofCircuit), metricOfSet(metrics, ofModel)];
     const effect = meanOf(b) - means.model;
@@ -188,7 +189,7 @@ export async function minimality(
   });
   const metrics = await patchedMetrics(model, pairs, space, runs.sets, options);
   const means = circuitMetrics(metrics, whole);
-  const gap = (options.source ? means.nothing : means.source) - means.model;
+  const gap = (replacesValues(options.source) ? means.nothing : means.source) - means.model;
   const nodes = trials.map(({ node, effect, ofNode }): NodeMinimality => {
     const effectMean = meanOf(metricOfSet(metrics, effect)) - means.model;
     const [best] = ofNode

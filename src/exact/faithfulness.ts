@@ -27,6 +27,7 @@ import { type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import type { VerifiedNodes } from "../nodes/ranking.js";
 import { meanEffect } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
+import { replacesValues } from "../sources/draws.js";
 import { meanOf, ratioOfMeans, standardErrorOf } from "./pair-statistics.js";
 import type { ExactOptions } from "./patch-sets.js";
 import { metricOfSet, type PatchedSet, patchedMetrics } from "./patched-metrics.js";
@@ -141,7 +142,7 @@ export async function faithfulness(
   if (complete) sets.pop();
   const metrics = await patchedMetrics(model, pairs, space, sets, options);
   const { baseMetric, forwardEquivalents } = metrics;
-  const zero = options.source ? metricOfSet(metrics, 0) : metrics.sourceMetric;
+  const zero = replacesValues(options.source) ? metricOfSet(metrics, 0) : metrics.sourceMetric;
   const valueOfSet = (set: number) => curveValue(metricOfSet(metrics, set), baseMetric, zero);
   const allPatched = valueOfSet(0);
   const gap = meanOf(zero) - meanOf(baseMetric);

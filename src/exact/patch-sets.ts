@@ -10,19 +10,24 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { DEFAULT_ACTIVATION_BUDGET_BYTES, tokensWithin } from "../activation-budget.js";
-import { disposeBlockContext, makeBlockContext } from "../model/block.js";
+import { disposeBlockContext, type Edit, makeBlockContext } from "../model/block.js";
 import { blockFlops, forwardFlops } from "../model/flops.js";
 import type { Model } from "../model/model.js";
 import { readout, runBlocks } from "../model/transformer.js";
 import type { NodeSet, NodeSpace } from "../nodes/node-space.js";
 import { batchPairs } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
+import { checkModelForMetric } from "../prompts/metrics/internal.js";
+import { InternalReader, readingOf } from "../prompts/metrics/internal-reader.js";
 import type { Metric } from "../prompts/metrics/metric.js";
-import { checkPairsForMetric, type MetricOnRuns, prepareAllOnRuns } from "../prompts/metrics/on-runs.js";
+import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
-import type { ActivationSource } from "../sources/source.js";
+import { type DrawnPairs, drawPairs } from "../sources/draws.js";
+import type { ActivationSource, PatchSource } from "../sources/source.js";
+import { averageDraws } from "./average-draws.js";
 import { type BaseAndSource, runBaseAndSource } from "./base-and-source.js";
+import { type MetricsOfBatch, MetricsOfSets } from "./metrics-of-sets.js";
 import { patchEdit } from "./patch-masks.js";
 import { MetricTable, type PatchedRuns } from "./patched-runs.js";
 import { type BatchPlan, chunksOfOneStart, outlineOfSet, type PatchedRun, planBatch } from "./plan.js";
@@ -34,8 +39,11 @@ export interface PatchControl extends RunControl {
   readonly batchSize: number;
   /** What the activations of the patched runs in one pass may take, in bytes; default 1 GiB. */
   readonly activationBudgetBytes?: number;
-  /** Where patched values come from, if not from the pair's source prompt: zeros, means. Stays the caller's. */
-  readonly source?: ActivationSource;
+  /**
+   * Where patched values come from, if not from the pair's source prompt: zeros, means; or what is run in place of its
+   * corrupted prompt: noised ones. Stays the caller's.
+   */
+  readonly source?: PatchSource;
 }
 
 export interface PatchOptions extends PatchControl {
@@ -62,7 +70,8 @@ export interface ExactEffects {
  * Exact effects of node sets on every pair. A set of one node is the effect of that node.
  *
  * @param sets the nodes patched together, per set; not empty
- * @throws InputError for no pairs, or pairs that lack the metric's tokens
+ * @throws InputError for no pairs, pairs that lack the metric's tokens or positions, or that a noise source cannot noise;
+ *   an internal metric that the model does not have
  * @throws RunError if the metric of a run is not finite
  */
 export async function exactEffects(
@@ -95,23 +104,40 @@ export async function patchSets(
   sets: readonly NodeSet[],
   options: PatchOptions,
 ): Promise<PatchedRuns> {
-  const { metrics, batchSize, activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES } = options;
-  for (const metric of metrics) checkPairsForMetric(pairs, metric);
+  for (const metric of options.metrics) {
+    checkModelForMetric(model.config, metric);
+    checkPairsForMetric(pairs, metric);
+  }
+  const drawn = drawPairs(pairs, options.source);
+  return averageDraws(await patchDrawn(model, drawn, space, sets, options), drawn.draws);
+}
+
+async function patchDrawn(
+  model: Model,
+  { pairs, values: replacement }: DrawnPairs,
+  space: NodeSpace,
+  sets: readonly NodeSet[],
+  options: PatchOptions,
+): Promise<PatchedRuns> {
+  const { batchSize, activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES } = options;
   const outlines = sets.map((nodes) => outlineOfSet(space, nodes));
-  const plans = batchPairs(pairs, batchSize).map((batch) => planBatch(space, batch, outlines));
+  const metrics = new MetricsOfSets(model.config, options.metrics, outlines);
+  const plans = batchPairs(pairs, batchSize).map((batch) =>
+    planBatch(space, batch, outlines, metrics.changesAny),
+  );
   const total = plans.reduce((sum, plan) => sum + plan.runs.length, 0);
-  const table = new MetricTable(metrics, pairs.length, sets.length);
+  const table = new MetricTable(options.metrics, pairs.length, sets.length);
   let done = 0;
   for (const plan of plans) {
     const { indices, length: T } = plan.batch;
-    const unpatched = await runUnpatched(model, plan, options);
+    const unpatched = await runUnpatched(model, plan, metrics, options, replacement);
     try {
-      table.setUnpatched(indices, unpatched.metrics);
+      table.setUnpatched(indices, unpatched.values.unpatched, metrics.layers / model.config.layers);
       for (const { pairIndex, set } of plan.idle) table.setUnchanged(indices[pairIndex], set);
       const tokensAtOnce = tokensWithin(activationBudgetBytes, model.config, T);
       for (const chunk of chunksOfOneStart(plan.runs, T, tokensAtOnce)) {
         await nextBatch(options.signal);
-        const values = await runPatched(model, space, plan, chunk, unpatched);
+        const values = await runPatched(model, space, plan, chunk, metrics, unpatched);
         chunk.forEach(({ pair, pairIndex, set }, r) => {
           table.set(
             indices[pairIndex],
@@ -121,14 +147,14 @@ export async function patchSets(
           );
         });
         const [{ layer, position }] = chunk;
-        const layers = model.config.layers - layer;
+        const layers = metrics.layers - layer;
         const flops = chunk.length * layers * blockFlops(model.config, T - position, T);
         table.addCost(flops / forwardFlops(model.config, T));
         done += chunk.length;
         options.onProgress?.({ stage: "verify", done, total });
       }
     } finally {
-      for (const { metric } of unpatched.metrics) metric.dispose();
+      for (const { metric } of unpatched.values.outputs) metric.dispose();
       unpatched.runs.dispose();
     }
   }
@@ -137,18 +163,21 @@ export async function patchSets(
 
 interface Unpatched {
   readonly runs: BaseAndSource;
-  readonly metrics: readonly MetricOnRuns[];
+  readonly values: MetricsOfBatch;
 }
 
-async function runUnpatched(model: Model, plan: BatchPlan, options: PatchOptions): Promise<Unpatched> {
+async function runUnpatched(
+  model: Model,
+  plan: BatchPlan,
+  metrics: MetricsOfSets,
+  { direction }: PatchOptions,
+  replacement?: ActivationSource,
+): Promise<Unpatched> {
   const { pairs } = plan.batch;
-  const runs = await runBaseAndSource(model, pairs, options.direction, plan, options.source);
+  const reading = readingOf(metrics.metrics, pairs, model.config.layers);
+  const runs = await runBaseAndSource(model, pairs, direction, plan, replacement, reading);
   try {
-    const finals = { base: runs.baseFinal, source: runs.sourceFinal };
-    return {
-      runs,
-      metrics: await prepareAllOnRuns(model, options.metrics, pairs, options.direction, finals),
-    };
+    return { runs, values: await metrics.onRuns(model, pairs, direction, runs, reading) };
   } catch (error) {
     runs.dispose();
     throw error;
@@ -161,7 +190,8 @@ async function runPatched(
   space: NodeSpace,
   { batch: { length: T } }: BatchPlan,
   chunk: readonly PatchedRun[],
-  { runs, metrics }: Unpatched,
+  metrics: MetricsOfSets,
+  { runs, values }: Unpatched,
 ): Promise<Float32Array[]> {
   const [{ layer: from, position }] = chunk;
   const baseResidual = runs.baseResiduals.get(from);
@@ -169,17 +199,36 @@ async function runPatched(
   const pairOfRow = chunk.map((run) => run.pairIndex);
   const rows = tf.tensor1d(Int32Array.from(pairOfRow), "int32");
   const context = makeBlockContext(model.config, T, position);
-  const edit = patchEdit(space, chunk, { from: position, T }, runs.sourceValues);
+  const patch = patchEdit(space, chunk, { from: position, T }, runs.sourceValues);
+  const reader = new InternalReader(
+    metrics.internal,
+    chunk.map((run) => run.pair),
+  );
+  const edit: Edit = (point, layer, value) => {
+    const patched = patch(point, layer, value);
+    reader.see(point, layer, patched);
+    return patched;
+  };
   const resid: tf.Tensor3D = tf.tidy(() => tf.gather(tf.slice(baseResidual, [0, position, 0]), rows));
   const past = (layer: number) => runs.baseKeysAndValues.before(position, layer, rows);
-  const last = await runBlocks(model, context, resid, { from, edit, ...(position > 0 && { past }) });
-  const { final, saved } = await readout(
-    model,
-    last,
-    chunk.map((run) => run.pair.metricPosition - position),
-  );
-  const values = metrics.map(({ metric }) => metric.read(final, pairOfRow));
-  tf.dispose([rows, resid, last, final, saved]);
+  const last = await runBlocks(model, context, resid, {
+    from,
+    to: metrics.layers,
+    edit,
+    ...(position > 0 && { past }),
+  });
+  let outputs: Float32Array[] = [];
+  if (values.outputs.length > 0) {
+    // A run that begins behind a pair's metric position changes no output metric of the pair.
+    const { final, saved } = await readout(
+      model,
+      last,
+      chunk.map((run) => Math.max(0, run.pair.metricPosition - position)),
+    );
+    outputs = values.outputs.map(({ metric }) => metric.read(final, pairOfRow));
+    tf.dispose([final, saved]);
+  }
+  tf.dispose([rows, resid, last]);
   disposeBlockContext(context);
-  return values;
+  return metrics.values(chunk, values, reader, outputs);
 }

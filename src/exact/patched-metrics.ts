@@ -9,6 +9,7 @@
 import type { Model } from "../model/model.js";
 import { locate, type NodeSet, type NodeSpace } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
+import { checkModelForMetric } from "../prompts/metrics/internal.js";
 import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { type ExactOptions, exactEffects } from "./patch-sets.js";
@@ -44,6 +45,7 @@ export async function patchedMetrics(
   sets: readonly PatchedSet[],
   options: ExactOptions,
 ): Promise<PatchedMetrics> {
+  checkModelForMetric(model.config, options.metric);
   checkPairsForMetric(pairs, options.metric);
   const result = {
     metric: new Float64Array(pairs.length * sets.length),

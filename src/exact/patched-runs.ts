@@ -2,7 +2,7 @@
 
 import { RunError } from "../errors.js";
 import type { Metric } from "../prompts/metrics/metric.js";
-import type { MetricOnRuns } from "../prompts/metrics/on-runs.js";
+import type { UnpatchedValues } from "../prompts/metrics/on-runs.js";
 
 /** One metric of all runs. */
 export interface MetricOfRuns {
@@ -40,15 +40,16 @@ export class MetricTable {
   /**
    * The unpatched runs of a batch, whose two forward passes per pair are counted.
    * @param indices where the batch's pairs stand among all
+   * @param share of a forward pass that each of them was
    */
-  setUnpatched(indices: readonly number[], metrics: readonly MetricOnRuns[]): void {
+  setUnpatched(indices: readonly number[], metrics: readonly UnpatchedValues[], share = 1): void {
     this.#metrics.forEach(({ base, source }, m) => {
       indices.forEach((pair, b) => {
         base[pair] = metrics[m].base[b];
         source[pair] = metrics[m].source[b];
       });
     });
-    this.#forwardEquivalents += 2 * indices.length;
+    this.#forwardEquivalents += 2 * indices.length * share;
   }
 
   /** A patch that changes nothing: no run needed. */

@@ -55,21 +55,28 @@ export interface BatchPlan {
   readonly batch: PairBatch;
   /** Runs that can change a metric. */
   readonly runs: readonly PatchedRun[];
-  /** Runs patched behind the last position that a metric reads: their effect is 0 by causality. */
+  /** Runs patched behind or above all that the metrics read: their effect is 0 by causality. */
   readonly idle: readonly PatchedRun[];
   /** Sites and layers where the runs are patched. */
   readonly groups: ReadonlySet<NodeGroup>;
 }
 
-/** Plans the runs of every set on every pair that has all of its nodes. */
-export function planBatch(space: NodeSpace, batch: PairBatch, sets: readonly SetOutline[]): BatchPlan {
+/**
+ * Plans the runs of every set on every pair that has all of its nodes.
+ * @param changes whether a run can change a metric
+ */
+export function planBatch(
+  space: NodeSpace,
+  batch: PairBatch,
+  sets: readonly SetOutline[],
+  changes: (run: PatchedRun) => boolean,
+): BatchPlan {
   const runs = sets.flatMap(({ nodes, layer, labels }, set) =>
     batch.pairs.flatMap((pair, pairIndex) => {
       const position = firstPosition(space, pair, labels);
       return position === undefined ? [] : [{ pair, pairIndex, set, nodes, layer, position }];
     }),
   );
-  const changes = ({ pair, position }: PatchedRun) => position <= pair.metricPosition;
   return {
     batch,
     runs: runs.filter(changes).sort((a, b) => a.layer - b.layer || a.position - b.position),

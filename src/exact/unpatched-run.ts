@@ -12,6 +12,7 @@ import type { Pair } from "../prompts/pair.js";
 /**
  * Runs one prompt of every pair.
  * @param pairs B pairs of one token length
+ * @param layers how many layers it goes through, for runs that are not read at their logits; default all
  * @returns `final` at each pair's metric position, [B, D], owned by the caller
  */
 export async function finalOfRun(
@@ -20,9 +21,10 @@ export async function finalOfRun(
   pairs: readonly Pair[],
   { direction, run }: { readonly direction: Direction; readonly run: PairRun },
   edit: Edit,
+  layers = model.config.layers,
 ): Promise<tf.Tensor2D> {
   const embedded = await embedRun(model, pairs, direction, run);
-  const resid = await runBlocks(model, context, embedded, { edit });
+  const resid = await runBlocks(model, context, embedded, { edit, to: layers });
   const positions = pairs.map((pair) => pair.metricPosition);
   const { final, saved } = await readout(model, resid, positions);
   tf.dispose([embedded, resid, saved]);

@@ -34,6 +34,13 @@ export type Edit = (point: HookPoint, layer: number, value: tf.Tensor) => tf.Ten
 /** The gradient has the hook point's shape with the stream axis S in front. */
 export type Visit = (point: HookPoint, layer: number, gradient: tf.Tensor) => void;
 
+/** A gradient that enters a block from a reader of one of its hook points, beside the layers above. */
+export interface Seed {
+  readonly point: HookPoint;
+  /** In the hook point's shape with the stream axis in front. */
+  readonly gradient: tf.Tensor;
+}
+
 /**
  * What all blocks of a run share. A run covers the positions `from` … T−1 of prompts of T tokens; all of them, unless what
  * lies before is known to be that of another run.
@@ -152,6 +159,7 @@ export function blockForward(
  *
  * @param dResidPost [S, B, T, D] gradient at residPost
  * @param visit sees the gradient of every hook point, from the last to the first
+ * @param seed added to the gradient at its hook point, before it is visited and goes on
  * @returns gradient at residPre [S, B, T, D], owned by the caller
  */
 export function blockVjp(
@@ -161,33 +169,38 @@ export function blockVjp(
   saved: BlockSaved,
   dResidPost: tf.Tensor4D,
   visit: Visit = () => {},
+  seed?: Seed,
 ): tf.Tensor4D {
   const { config } = context;
+  const at: AtPoint = (point, gradient) => {
+    const whole = seed?.point === point ? tf.add(gradient, seed.gradient) : gradient;
+    visit(point, layer, whole);
+    return whole;
+  };
   return tf.tidy(() => {
-    visit("residPost", layer, dResidPost);
-    const dThroughMlp = mlpVjp(config, weights, layer, saved, dResidPost, visit);
-    const dMid = config.parallelResidual ? dResidPost : tf.add(dResidPost, dThroughMlp);
-    if (!config.parallelResidual) visit("residMid", layer, dMid);
-    const dThroughAttn = attnVjp(context, weights, layer, saved, dMid, visit);
+    const dPost = at("residPost", dResidPost);
+    const dThroughMlp = mlpVjp(config, weights, saved, dPost, at);
+    const dMid = config.parallelResidual ? dPost : at("residMid", tf.add(dPost, dThroughMlp));
+    const dThroughAttn = attnVjp(context, weights, saved, dMid, at);
     const dWithAttn = tf.add(dMid, dThroughAttn);
-    const dPre = config.parallelResidual ? tf.add(dWithAttn, dThroughMlp) : dWithAttn;
-    visit("residPre", layer, dPre);
+    const dPre = at("residPre", config.parallelResidual ? tf.add(dWithAttn, dThroughMlp) : dWithAttn);
     return dPre as tf.Tensor4D;
   });
 }
+
+/** Visits a hook point with the gradient that comes down to it; returns the one that goes on. */
+type AtPoint = (point: HookPoint, gradient: tf.Tensor) => tf.Tensor;
 
 /** Gradient at mlpOut [S, B, T, D] -> gradient at what the MLP's norm read, [S, B, T, D]. */
 function mlpVjp(
   config: ModelConfig,
   weights: BlockWeights,
-  layer: number,
   saved: BlockSaved,
-  dMlpOut: tf.Tensor,
-  visit: Visit,
+  dOut: tf.Tensor,
+  at: AtPoint,
 ): tf.Tensor {
-  visit("mlpOut", layer, dMlpOut);
-  const dNeuron = linearVjp(weights.mlpOut, dMlpOut);
-  visit("neuron", layer, dNeuron);
+  const dMlpOut = at("mlpOut", dOut);
+  const dNeuron = at("neuron", linearVjp(weights.mlpOut, dMlpOut));
   const dNormed = neuronsVjp(config.activation, weights, saved.mlp, dNeuron);
   return normVjp(config.norm, weights.mlpNorm, saved.mlpNorm, dNormed);
 }
@@ -196,22 +209,21 @@ function mlpVjp(
 function attnVjp(
   { config, rotary }: BlockContext,
   weights: BlockWeights,
-  layer: number,
   saved: BlockSaved,
-  dAttnOut: tf.Tensor,
-  visit: Visit,
+  dOut: tf.Tensor,
+  at: AtPoint,
 ): tf.Tensor {
-  visit("attnOut", layer, dAttnOut);
+  const dAttnOut = at("attnOut", dOut);
   const dJoined = linearVjp(weights.o, dAttnOut); // [S, B, T, H·h]
   const [S, B, T] = dJoined.shape;
-  const dz = tf.transpose(tf.reshape(dJoined, [S, B, T, config.heads, config.headWidth]), [0, 1, 3, 2, 4]);
-  visit("z", layer, dz);
-  const { dPattern, dv } = attendVjp(saved.attention, dz);
-  visit("v", layer, dv);
-  visit("pattern", layer, dPattern);
-  const { dq, dk } = patternVjp(saved.attention, dPattern);
-  visit("q", layer, dq);
-  visit("k", layer, dk);
+  const perHead = tf.reshape(dJoined, [S, B, T, config.heads, config.headWidth]);
+  const dz = at("z", tf.transpose(perHead, [0, 1, 3, 2, 4]));
+  const throughHeads = attendVjp(saved.attention, dz);
+  const dv = at("v", throughHeads.dv);
+  const dPattern = at("pattern", throughHeads.dPattern);
+  const throughScores = patternVjp(saved.attention, dPattern);
+  const dq = at("q", throughScores.dq);
+  const dk = at("k", throughScores.dk);
 
   const beforeRotary = (d: tf.Tensor) => (rotary ? rotateVjp(rotary, d) : d);
   const throughNorm = (d: tf.Tensor, scale?: tf.Tensor1D, stats?: NormSaved) =>

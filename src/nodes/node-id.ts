@@ -20,7 +20,8 @@ export interface Node {
   readonly position: NodePosition;
 }
 
-const ID = /^L(\d+)\.([A-Za-z]+)(?:\[(\d+)\])?@(\*|\d+|[A-Za-z_][A-Za-z0-9_-]*)$/;
+const ID = /^L(\d+)\.([A-Za-z]+)(?:\[(\d+)\])?@(.+)$/;
+const POSITION = /^(?:\*|\d+|[A-Za-z_][A-Za-z0-9_-]*)$/;
 
 /** The id of a node. */
 export function formatNodeId({ layer, site, index, position }: Node): string {
@@ -33,12 +34,13 @@ export function formatNodeId({ layer, site, index, position }: Node): string {
  */
 export function parseNodeId(id: string): Node {
   const match = ID.exec(id);
-  if (!match) {
+  const position = match ? parsePosition(match[4]) : undefined;
+  if (!match || position === undefined) {
     throw new InputError(
       `parseNodeId: expected a node id such as "L3.z[5]@12", "L4.mlpOut@7", "L2.k[1]@end" or "L0.q[2]@*", got "${id}"`,
     );
   }
-  const [, layer, site, index, position] = match;
+  const [, layer, site, index] = match;
   if (!isSite(site)) {
     throw new InputError(
       `parseNodeId: expected one of the sites ${SITES.join(", ")}, got "${site}" in "${id}"`,
@@ -52,6 +54,12 @@ export function parseNodeId(id: string): Node {
     layer: Number(layer),
     site,
     ...(index !== undefined && { index: Number(index) }),
-    position: /^\d+$/.test(position) ? Number(position) : position,
+    position,
   };
+}
+
+/** What stands after the "@" of a node id: a position, the name of a role, or "*"; undefined for any other text. */
+export function parsePosition(text: string): NodePosition | undefined {
+  if (!POSITION.test(text)) return undefined;
+  return /^\d+$/.test(text) ? Number(text) : text;
 }

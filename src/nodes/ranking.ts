@@ -154,14 +154,16 @@ function flagsOf(
   };
 }
 
-interface Statistics {
+/** What the sums over pairs say of one node, or of whatever a row stands for. */
+export interface Statistics {
   readonly contribution: number;
   readonly mean: number;
   readonly se?: number;
   readonly pairs: number;
 }
 
-function statistics(scores: ScoreTable, row: number): Statistics | undefined {
+/** Undefined where no pair has a value. */
+export function statistics(scores: ScoreTable, row: number): Statistics | undefined {
   const pairs = scores.count[row];
   if (pairs === 0) return undefined;
   return {

@@ -127,6 +127,11 @@ export function addSigned(
   }
 }
 
+/** Adds 0 for every node and pair of a row: their effect is known to be none. */
+export function addZeros({ count }: ScoreTable, row: NodeRow): void {
+  for (let i = 0; i < row.count; i++) count[row.node + i] += row.starts.length;
+}
+
 /**
  * Adds the sums of `from` to `into`, in place. Float addition depends on order: for the same bits merge the same
  * shards in the same order.

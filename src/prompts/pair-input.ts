@@ -10,8 +10,8 @@ import { InputError } from "../errors.js";
 export interface PairInput {
   /** Text, tokenized with the special tokens that tokenizer.json adds, or token ids, taken as they are. */
   readonly clean: string | readonly number[];
-  /** As `clean`, and as many tokens. */
-  readonly corrupted: string | readonly number[];
+  /** As `clean`, and as many tokens. May be left out where noise on the clean prompt stands in for it. */
+  readonly corrupted?: string | readonly number[];
   /** Tokens that the clean prompt makes likely: ids, or texts of exactly one token each. Absent is empty. */
   readonly answers?: readonly (string | number)[];
   /** Tokens that the corrupted prompt makes likely; none of them in `answers`. Absent is empty. */
@@ -43,15 +43,18 @@ const PAIR_FIELDS = {
   position: z.union([z.number(), z.string()], { error: expected("a position or a role name") }).optional(),
 };
 
-const PAIR_INPUT = z.strictObject(PAIR_FIELDS, { error: expected("an object with the fields of a pair") });
+const OBJECT = { error: expected("an object with the fields of a pair") };
+const WHOLE_PAIR = z.strictObject(PAIR_FIELDS, OBJECT);
+const NOISED_PAIR = z.strictObject({ ...PAIR_FIELDS, corrupted: PROMPT.optional() }, OBJECT);
 
 /**
  * Checks the shape of one written pair.
  *
+ * @param needsCorrupted whether it must have a corrupted prompt
  * @throws InputError naming every field that is missing, unknown or of the wrong type
  */
-export function checkPairInput(input: unknown): PairInput {
-  const result = PAIR_INPUT.safeParse(input);
+export function checkPairInput(input: unknown, needsCorrupted: boolean): PairInput {
+  const result = (needsCorrupted ? WHOLE_PAIR : NOISED_PAIR).safeParse(input);
   if (result.success) return result.data;
   throw new InputError(result.error.issues.map(issueText).join("; "));
 }

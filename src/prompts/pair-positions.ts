@@ -36,6 +36,7 @@ export function resolveRoles(
  * @param position as written: from the start, negative from the end, a role name, or absent for the last position
  * @param roles resolved roles of the same pair
  * @param length number of tokens T of the prompts
+ * @param field what the position is called, for the error text
  * @returns a position in 0 … T−1
  * @throws InputError for a role the pair does not have or a position outside the prompt
  */
@@ -43,13 +44,14 @@ export function resolveMetricPosition(
   position: number | string | undefined,
   roles: ReadonlyMap<string, number>,
   length: number,
+  field = "position",
 ): number {
-  if (typeof position !== "string") return resolvePosition(position ?? -1, length, "position");
+  if (typeof position !== "string") return resolvePosition(position ?? -1, length, field);
   const resolved = roles.get(position);
   if (resolved === undefined) {
     const known =
       roles.size > 0 ? `one of ${[...roles.keys()].join(", ")}` : "a number, as the pair has no roles";
-    throw new InputError(`position: expected ${known}, got the role ${JSON.stringify(position)}`);
+    throw new InputError(`${field}: expected ${known}, got the role ${JSON.stringify(position)}`);
   }
   return resolved;
 }

@@ -5,6 +5,7 @@
 
 import { InputError } from "../errors.js";
 import { compareTokens, describeTokens } from "./describe-tokens.js";
+import type { EmbeddingNoise } from "./embedding-noise.js";
 import { checkPairInput, type PairInput } from "./pair-input.js";
 import { resolveMetricPosition, resolveRoles } from "./pair-positions.js";
 import { answerTokens, type PairContext, promptTokens } from "./pair-tokens.js";
@@ -14,7 +15,7 @@ export interface Pair {
   readonly name?: string;
   /** [T] token ids */
   readonly clean: readonly number[];
-  /** [T] token ids */
+  /** [T] token ids; the array `clean` where the pair has no corrupted prompt. */
   readonly corrupted: readonly number[];
   /** Token ids, each once; may be empty where the metric needs none. */
   readonly answers: readonly number[];
@@ -26,18 +27,30 @@ export interface Pair {
   readonly metricPosition: number;
   /** Where the pair comes from (`ioi.jsonl:3`), for error texts. */
   readonly origin: string;
+  /** Added to the embeddings of the corrupted prompt, which then is the clean one; absent for a prompt as it is. */
+  readonly noise?: EmbeddingNoise;
 }
 
-/** Which token sets a metric cannot do without. */
+/** Whether the two runs of a pair begin with different embeddings at a position. */
+export function differsAt(
+  { clean, corrupted, noise }: Pick<Pair, "clean" | "corrupted" | "noise">,
+  position: number,
+): boolean {
+  return clean[position] !== corrupted[position] || (noise?.positions.includes(position) ?? false);
+}
+
+/** Which token sets a metric, and which prompts a run, cannot do without. */
 export interface PairNeeds {
   readonly answers: boolean;
   readonly wrong: boolean;
+  /** Default true; false for runs with noise on the clean prompt. */
+  readonly corrupted?: boolean;
 }
 
 /**
  * Checks and resolves one pair built in code.
  *
- * @param needs what the metric needs
+ * @param needs what the metric and the run need
  * @param origin how error texts name the pair
  * @throws InputError for a field that is missing, unknown or of the wrong type; text the tokenizer does not know or text
  *   without a tokenizer; prompts that are empty, too long, of different lengths, or that do not differ up to where the
@@ -57,9 +70,10 @@ export function makePair(input: PairInput, context: PairContext, needs: PairNeed
  * where each one stands.
  */
 export function resolvePair(input: unknown, context: PairContext, needs: PairNeeds, origin: string): Pair {
-  const written = checkPairInput(input);
+  const written = checkPairInput(input, needs.corrupted ?? true);
   const clean = promptTokens(written.clean, "clean", context);
-  const corrupted = promptTokens(written.corrupted, "corrupted", context);
+  const corrupted =
+    written.corrupted === undefined ? clean : promptTokens(written.corrupted, "corrupted", context);
   checkSameLength(clean, corrupted, context);
   const answers = answerTokens(written.answers ?? [], "answers", context);
   const wrong = answerTokens(written.wrong ?? [], "wrong", context);
@@ -67,7 +81,7 @@ export function resolvePair(input: unknown, context: PairContext, needs: PairNee
   checkNeeds(answers, wrong, needs);
   const roles = resolveRoles(written.roles ?? {}, clean.length);
   const metricPosition = resolveMetricPosition(written.position, roles, clean.length);
-  checkDifferent(clean, corrupted, metricPosition);
+  if (written.corrupted !== undefined) checkDifferent(clean, corrupted, metricPosition);
   const { name } = written;
   return {
     ...(name !== undefined && { name }),

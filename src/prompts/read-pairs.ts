@@ -16,7 +16,7 @@ const MAX_BAD_LINES = 5;
  *
  * @param files paths of JSON Lines files; each must hold at least one pair
  * @param context the model, for its tokenizer and its limits
- * @param needs what the metric needs
+ * @param needs what the metric and the run need
  * @throws InputError with `file:line` for the first bad lines (what can be bad about a pair is listed at `makePair`),
  *   or for a file that cannot be read or holds no pairs
  */

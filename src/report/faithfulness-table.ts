@@ -1,7 +1,7 @@
 /** @file A faithfulness curve as a table for a terminal. */
 
 import type { FaithfulnessPoint } from "../exact/faithfulness.js";
-import { type Alignment, plainTable } from "./plain-table.js";
+import { type Column, tableOf } from "./plain-table.js";
 import { decimalsFor, fixed, withSign } from "./ranked-table.js";
 
 const FAITHFULNESS_DECIMALS = 3;
@@ -24,21 +24,10 @@ export function faithfulnessTable(points: readonly FaithfulnessPoint[]): string 
     ...curve("keep"),
     ...curve("remove"),
     column("negative", ({ negative }) => negative?.toString()),
-  ]
-    .map(({ heading, align, cell }) => ({ heading, align, cells: points.map(cell) }))
-    .filter(({ cells }) => cells.some((cell) => cell !== undefined));
-  return plainTable(
-    columns,
-    points.map((_, row) => columns.map(({ cells }) => cells[row] ?? "")),
-  );
+  ];
+  return tableOf(columns, points);
 }
 
-interface Column {
-  readonly heading: string;
-  readonly align: Alignment;
-  readonly cell: (point: FaithfulnessPoint) => string | undefined;
-}
-
-function column(heading: string, cell: Column["cell"]): Column {
+function column(heading: string, cell: Column<FaithfulnessPoint>["cell"]): Column<FaithfulnessPoint> {
   return { heading, align: "right", cell };
 }

@@ -1,7 +1,7 @@
 /** @file Effects of paths as a table for a terminal. */
 
 import type { PathRow } from "./path-rows.js";
-import { type Alignment, plainTable } from "./plain-table.js";
+import { type Alignment, type Column, tableOf } from "./plain-table.js";
 import { decimalsFor, fixed, withSign } from "./ranked-table.js";
 
 /** One line per path, in the metric's unit. A column without any value is left out. */
@@ -18,21 +18,10 @@ export function pathsTable(rows: readonly PathRow[]): string {
     column("recovered", "right", ({ recovered }) =>
       recovered === undefined ? undefined : `${withSign(recovered * 100, 1)} %`,
     ),
-  ]
-    .map(({ heading, align, cell }) => ({ heading, align, cells: rows.map(cell) }))
-    .filter(({ cells }) => cells.some((cell) => cell !== undefined));
-  return plainTable(
-    columns,
-    rows.map((_, row) => columns.map(({ cells }) => cells[row] ?? "")),
-  );
+  ];
+  return tableOf(columns, rows);
 }
 
-interface Column {
-  readonly heading: string;
-  readonly align: Alignment;
-  readonly cell: (row: PathRow) => string | undefined;
-}
-
-function column(heading: string, align: Alignment, cell: Column["cell"]): Column {
+function column(heading: string, align: Alignment, cell: Column<PathRow>["cell"]): Column<PathRow> {
   return { heading, align, cell };
 }

@@ -22,6 +22,25 @@ const NO_FRAME = {
   middle: " ",
 };
 
+/** A column of rows of some kind. */
+export interface Column<Row> {
+  readonly heading: string;
+  readonly align: Alignment;
+  /** Undefined leaves the cell empty. */
+  readonly cell: (row: Row) => string | undefined;
+}
+
+/** One line per row. A column without any value is left out. */
+export function tableOf<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+  const filled = columns
+    .map(({ cell, ...column }) => ({ ...column, cells: rows.map(cell) }))
+    .filter(({ cells }) => cells.some((cell) => cell !== undefined));
+  return plainTable(
+    filled,
+    rows.map((_, row) => filled.map(({ cells }) => cells[row] ?? "")),
+  );
+}
+
 /** One line per row under a line of headings. */
 export function plainTable(
   columns: readonly { readonly heading: string; readonly align: Alignment }[],

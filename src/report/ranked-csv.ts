@@ -3,12 +3,9 @@
  * as a stream, because a list may have millions of them.
  */
 
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { format } from "fast-csv";
 import type { RankedNode } from "../nodes/ranking.js";
-import { writeAtomically } from "./atomic-file.js";
 import { float32Text } from "./float32-text.js";
+import { streamCsv } from "./stream-csv.js";
 
 /** The columns in their order, by the field that each one holds. */
 export const RANKED_COLUMNS = {
@@ -34,9 +31,6 @@ export const RANKED_COLUMNS = {
 } as const satisfies Record<keyof RankedNode, string>;
 
 export const RANKED_HEADER: readonly string[] = Object.values(RANKED_COLUMNS);
-
-/** Bytes per write: a system call for every row would cost more than making the row. */
-const WRITE_BYTES = 2 ** 16;
 
 function cellsOf(row: RankedNode): string[] {
   const text = (value: string | number | undefined) => (value === undefined ? "" : String(value));
@@ -75,30 +69,7 @@ function cellsOf(row: RankedNode): string[] {
 export async function writeRankedCsv(
   path: string,
   rows: Iterable<RankedNode> | AsyncIterable<RankedNode>,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  options: { readonly signal?: AbortSignal } = {},
 ): Promise<void> {
-  await writeAtomically(path, async (handle) => {
-    const text = format<RankedNode, string[]>({
-      headers: [...RANKED_HEADER],
-      alwaysWriteHeaders: true,
-      includeEndRowDelimiter: true,
-      transform: cellsOf,
-    });
-    const write = async (lines: AsyncIterable<Buffer>) => {
-      let pending: Buffer[] = [];
-      let bytes = 0;
-      const flush = async () => {
-        await handle.writeFile(Buffer.concat(pending));
-        pending = [];
-        bytes = 0;
-      };
-      for await (const line of lines) {
-        pending.push(line);
-        bytes += line.length;
-        if (bytes >= WRITE_BYTES) await flush();
-      }
-      await flush();
-    };
-    await pipeline(Readable.from(rows), text, write, { ...(signal && { signal }) });
-  });
+  await streamCsv(path, { header: RANKED_HEADER, rows, cellsOf }, options);
 }

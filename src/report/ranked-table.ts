@@ -1,7 +1,7 @@
 /** @file The top of a ranked list as a table for a terminal. */
 
 import type { RankedNode } from "../nodes/ranking.js";
-import { type Alignment, plainTable } from "./plain-table.js";
+import { type Column, tableOf } from "./plain-table.js";
 import { visibleText } from "./visible-text.js";
 
 /** Digits of the largest number of the table that are shown; the others are lined up with it. */
@@ -10,10 +10,7 @@ const SIGNIFICANT_DIGITS = 4;
 /** Beyond so many decimals, powers of ten are easier to read. */
 const MAX_DECIMALS = 8;
 
-interface Column {
-  readonly heading: string;
-  readonly align: Alignment;
-  /** Undefined where there is nothing to show: a column without any value is left out. */
+interface NumberColumn extends Omit<Column<RankedNode>, "cell"> {
   readonly cell: (row: RankedNode, number: NumberFormat) => string | undefined;
 }
 
@@ -24,7 +21,7 @@ interface NumberFormat {
   plain(value: number | undefined): string | undefined;
 }
 
-const COLUMNS: readonly Column[] = [
+const COLUMNS: readonly NumberColumn[] = [
   { heading: "rank", align: "right", cell: (row) => String(row.rank) },
   { heading: "node", align: "left", cell: (row) => row.node },
   {
@@ -50,14 +47,11 @@ const COLUMNS: readonly Column[] = [
  */
 export function rankedTable(rows: readonly RankedNode[]): string {
   const number = numberFormat(rows);
-  const columns = COLUMNS.map((column) => ({
+  const columns = COLUMNS.map(({ cell, ...column }) => ({
     ...column,
-    cells: rows.map((row) => column.cell(row, number)),
-  })).filter(({ cells }) => cells.some((cell) => cell !== undefined));
-  return plainTable(
-    columns,
-    rows.map((_, r) => columns.map(({ cells }) => cells[r] ?? "")),
-  );
+    cell: (row: RankedNode) => cell(row, number),
+  }));
+  return tableOf(columns, rows);
 }
 
 function numberFormat(rows: readonly RankedNode[]): NumberFormat {

@@ -14,6 +14,12 @@ export interface PerStage {
   readonly verify: number;
 }
 
+export interface MetricMeans {
+  readonly name: string;
+  readonly base: number;
+  readonly source: number;
+}
+
 export interface RunSummary {
   /** Version of atpkit. */
   readonly atpkit: string;
@@ -31,10 +37,14 @@ export interface RunSummary {
     readonly used: number;
   };
   /** Mean metric of the base and of the source runs. */
-  readonly metric: { readonly name: string; readonly base: number; readonly source: number };
+  readonly metric: MetricMeans;
+  /** The same of further metrics; absent where there are none. */
+  readonly alsoMetrics?: readonly MetricMeans[];
   readonly direction: Direction;
-  /** What was patched in, where it was not the other prompt of each pair. */
+  /** What was patched in, or run in place of corrupted prompts, where it was not the other prompt of each pair. */
   readonly source?: string;
+  /** σ, the standard deviation of all entries of the token embeddings, where `source` is noise. */
+  readonly embeddingDeviation?: number;
   /** How the effects were estimated; absent when nothing was. */
   readonly method?: Method;
   readonly nodes: { readonly ranked: number; readonly verified: number };

@@ -5,6 +5,10 @@
 
 import type * as tf from "@tensorflow/tfjs-core";
 import type { Site } from "../model/sites.js";
+import type { NoiseSource } from "./noise.js";
+
+/** What can be patched in, or run, in place of the pairs' other prompts. */
+export type PatchSource = ActivationSource | NoiseSource;
 
 export interface ActivationSource {
   /** What the values are, for summaries: "zero", "mean over 64 prompts of ioi.jsonl". */

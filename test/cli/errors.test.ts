@@ -23,6 +23,7 @@ beforeAll(async () => {
       '{"clean": [1], "corrupted": [2], "answers": [3], "wrong": [4]}\n',
     ),
     writeFile(join(folder, "cut.csv"), `${HEADER}\n${ROW}\n2,L0.z[1]@14,z\n`),
+    writeFile(join(folder, "list.csv"), `${HEADER}\n${ROW}\n`),
     writeFile(join(folder, "twice.csv"), `${HEADER}\n${ROW}\n${ROW}\n`),
     writeFile(join(folder, "layer.csv"), `${HEADER}\n${ROW.replace("L0.z", "L9.z").replace("z,0", "z,9")}\n`),
     mkdir(join(folder, "taken", "ranked.csv"), { recursive: true }),
@@ -42,7 +43,7 @@ const IN_A_PROCESS: readonly Case[] = [
   [
     "an unknown metric",
     ["localize", ...RUN, "--metric", "loss"],
-    "option '--metric <name>' argument 'loss' is invalid. Allowed choices are logit-diff, logit, logprob, prob, prob-diff, nll, kl, rank, accuracy.",
+    "option '--metric <name>' argument 'loss' is invalid. Expected one of logit-diff, logit, logprob, prob, prob-diff, nll, kl, rank, accuracy, or an internal metric such as L5.pattern[3]@end:subject, L4.neuron[100]@end or L6.residPost@end:direction.json.",
   ],
   [
     "an unknown site",
@@ -149,6 +150,48 @@ const IN_THIS_PROCESS: readonly Case[] = [
     "a folder where a result should go",
     ["localize", ...RUN, "--out", "{}/taken"],
     "--out: expected a file that can be replaced, got the folder {}/taken/ranked.csv",
+  ],
+  [
+    "noise nowhere",
+    ["estimate", ...RUN, "--source", "noise", "--noise-draws", "2"],
+    "--source noise: expected --noise-at with it, the positions or roles that get noise, got none",
+  ],
+  ...(["at", "scale", "draws", "seed"] as const).map(
+    (what): Case => [
+      `--noise-${what} without noise`,
+      ["path", ...RUN, "--direct", "--source", "zero", `--noise-${what}`, "1"],
+      `--noise-${what}: expected --source noise with it, got --source zero`,
+    ],
+  ),
+  [
+    "noise without --source",
+    ["verify", ...RUN, "--node", "L0.mlpOut@1", "--noise-at", "s1"],
+    "--noise-at: expected --source noise with it, got --source prompt",
+  ],
+  [
+    "noise at a negative position",
+    ["estimate", ...RUN, "--source", "noise", "--noise-at", "s1,-1"],
+    "option '--noise-at <labels>' argument 's1,-1' is invalid. Expected positions from 0 on, roles or \"*\", separated by commas.",
+  ],
+  [
+    "noise of no size",
+    ["estimate", ...RUN, "--source", "noise", "--noise-at", "s1", "--noise-scale", "0"],
+    "option '--noise-scale <x>' argument '0' is invalid. Expected a positive number.",
+  ],
+  [
+    "no draws",
+    ["estimate", ...RUN, "--source", "noise", "--noise-at", "s1", "--noise-draws", "0"],
+    "option '--noise-draws <n>' argument '0' is invalid. Expected a positive integer.",
+  ],
+  [
+    "a noise seed that is too large",
+    ["estimate", ...RUN, "--source", "noise", "--noise-at", "s1", "--noise-seed", "2147483648"],
+    "option '--noise-seed <n>' argument '2147483648' is invalid. Expected an integer from -2^31 to 2^31 - 1.",
+  ],
+  [
+    "noise at a role that the pairs do not have",
+    ["faithfulness", ...RUN, "--from", "{}/list.csv", "--source", "noise", "--noise-at", "s1,subject"],
+    `noiseSource: ${IOI}:1: expected a pair with all that gets noise, s1,subject, got one of 15 tokens and the roles io, s1, s2, end, without subject`,
   ],
   ["nothing to verify", ["verify", ...RUN], "verify: expected --node or --from, got neither"],
   [

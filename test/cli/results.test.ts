@@ -11,6 +11,7 @@ import { metricByName } from "../../src/prompts/metrics/index.js";
 import { readPairs } from "../../src/prompts/read-pairs.js";
 import { samplePairs } from "../../src/prompts/sample-pairs.js";
 import { meanSource } from "../../src/sources/mean.js";
+import { noiseSource } from "../../src/sources/noise.js";
 import { zeroSource } from "../../src/sources/zero.js";
 import { startTestEngine, testBackend } from "../support/engine.js";
 import { largestError, relativeError } from "../support/errors.js";
@@ -181,6 +182,57 @@ describe("--source", () => {
       expect(summary).toMatchObject({ source: what });
     },
   );
+
+  it("noise: effects of the library's source, of pairs without corrupted prompts", async () => {
+    const clean = join(out, "clean.jsonl");
+    const lines = (await readFile(IOI, "utf8")).split("\n").slice(0, 3);
+    const written = lines.map((line) => {
+      const { corrupted: _, ...pair } = z.looseObject({ corrupted: z.string() }).parse(JSON.parse(line));
+      return JSON.stringify(pair);
+    });
+    await writeFile(clean, written.join("\n"));
+    const folder = join(out, "source-noise");
+    const noise = ["--noise-at", "s1,s2", "--noise-scale", "0.5", "--noise-draws", "2", "--noise-seed", "-4"];
+    const run = [
+      ...["--model", DEMO, "--pairs", clean, "--engine", testBackend()],
+      "--direction",
+      "denoising",
+    ];
+    const args = [...run, "--source", "noise", ...noise, "--node", ...nodes, "--out", folder];
+    const { code, stdout, stderr } = await runCli(["verify", ...args]);
+    expect(stderr).not.toContain("error");
+    expect(code).toBe(0);
+    const description = "noise of 0.5 σ at s1,s2, 2 draws, seed -4";
+    const rows = await rowsOf(join(folder, "ranked.csv"));
+
+    await startTestEngine();
+    const model = await loadModel(DEMO);
+    const pairs = (await readPairs(IOI, model, metricByName("logit-diff").needs)).slice(0, 3);
+    const source = await noiseSource(model, { at: ["s1", "s2"], multiple: 0.5, draws: 2, seed: -4 });
+    const ranking = await verify(model, pairs, nodes, { source, direction: "denoising" });
+    const expected = [...rankedNodes(ranking)];
+    expect(rows.map(({ node, effect_mean }) => [node, Math.fround(Number(effect_mean))])).toEqual(
+      expected.map(({ node, effectMean }) => [node, Math.fround(effectMean ?? Number.NaN)]),
+    );
+    model.dispose();
+    expect(stdout).toContain(
+      `${description}, σ = ${source.embeddingDeviation.toPrecision(4)}: the clean prompt noised, in place of the corrupted one\n`,
+    );
+    const summary: unknown = JSON.parse(await readFile(join(folder, "summary.json"), "utf8"));
+    expect(summary).toMatchObject({
+      source: description,
+      embeddingDeviation: source.embeddingDeviation,
+      options: { source: "noise", noiseAt: ["s1", "s2"], noiseScale: 0.5, noiseDraws: 2, noiseSeed: -4 },
+    });
+
+    const list = join(folder, "ranked.csv");
+    const again = ["verify", ...args, "--from", list, "--top-k", "1"];
+    expect((await runCli(again)).stderr).not.toContain("warning");
+    const other = await runCli([...again.slice(0, -2), "--noise-seed", "0"]);
+    expect(other.stderr).toContain(
+      `atp: warning: ${list} was computed with source ${description} (now noise of 0.5 σ at s1,s2, 2 draws, seed 0)`,
+    );
+  });
 });
 
 describe("localize on the demo model", () => {

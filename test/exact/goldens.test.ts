@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../../src/checkpoint/load-model.js";
 import { exactEffects } from "../../src/exact/patch-sets.js";
+import { sweepNodes } from "../../src/exact/sweep/sweep.js";
 import type { Model } from "../../src/model/model.js";
 import { sitesOf } from "../../src/model/sites.js";
 import { indexOfNode, makeNodeSpace, type NodeSpace } from "../../src/nodes/node-space.js";
@@ -48,8 +49,26 @@ describe.each(BASE_VARIANTS)("%s", (variant) => {
     return result.effects;
   }
 
-  it("has the reference's effect of every single node", async () => {
+  async function sweptEffects(
+    of: NodeSpace,
+    nodes: readonly number[],
+    metricName = "logit-diff",
+    onPair: Pair = pair,
+  ): Promise<Float32Array> {
+    const before = tf.memory().numTensors;
+    const { metrics } = await sweepNodes(model, [onPair], of, Uint32Array.from(nodes), {
+      metrics: [metricByName(metricName)],
+      direction: "noising",
+      batchSize: 32,
+    });
+    expect(tf.memory().numTensors).toBe(before);
+    return metrics[0].patched.map((value) => value - metrics[0].base[0]);
+  }
+
+  it("has the reference's effect of every single node, swept or patched by masks", async () => {
     const { nodes, values } = entriesOf(space, golden.exact, golden.shapes);
+    const swept = await sweptEffects(space, nodes);
+    expect(largestError(swept, values) / span).toBeLessThan(EXACT_TOLERANCE);
     const got = await effects(
       space,
       nodes.map((node) => Uint32Array.of(node)),
@@ -75,18 +94,19 @@ describe.each(BASE_VARIANTS)("%s", (variant) => {
   it("has the reference's effects of nodes at all positions", async () => {
     const everywhere = makeNodeSpace(model.config, sitesOf(model.config), positionLabels("all", [pair]));
     const wanted: number[] = [];
-    const sets: Uint32Array[] = [];
+    const nodes: number[] = [];
     for (const [key, flat] of Object.entries(golden.allPositions.exact)) {
       const [kind, layer] = key.split(".");
       flat.forEach((value, index) => {
         const site = siteOfKind(kind);
-        sets.push(
-          Uint32Array.of(indexOfNode(everywhere, { site, layer: Number(layer), index, position: "*" })),
-        );
+        nodes.push(indexOfNode(everywhere, { site, layer: Number(layer), index, position: "*" }));
         wanted.push(value);
       });
     }
+    const sets = nodes.map((node) => Uint32Array.of(node));
     expect(largestError(await effects(everywhere, sets), wanted) / span).toBeLessThan(EXACT_TOLERANCE);
+    const swept = await sweptEffects(everywhere, nodes);
+    expect(largestError(swept, wanted) / span).toBeLessThan(EXACT_TOLERANCE);
   });
 
   it("has the reference's effects of z for probability metrics", async () => {
@@ -95,9 +115,8 @@ describe.each(BASE_VARIANTS)("%s", (variant) => {
       const tokens =
         metric.type === "prob_diff" ? [metric.answers, metric.wrongs] : [[metric.answer], pair.wrong];
       const { nodes, values } = entriesOf(space, other.exactZ, golden.shapes);
-      const sets = nodes.map((node) => Uint32Array.of(node));
       const onPair = pairOfGolden(golden, tokens[0], tokens[1]);
-      const got = await effects(space, sets, metric.type.replace("_", "-"), onPair);
+      const got = await sweptEffects(space, nodes, metric.type.replace("_", "-"), onPair);
       const otherSpan = Math.abs(other.corruptedMetric - other.cleanMetric);
       expect(largestError(got, values) / otherSpan, metric.type).toBeLessThan(EXACT_TOLERANCE);
     }

@@ -84,6 +84,23 @@ describe("makePair", () => {
     );
   });
 
+  it("goes without a corrupted prompt where noise stands in for it", () => {
+    const needs = { ...BOTH, corrupted: false };
+    const { corrupted, ...written } = ella({});
+    const pair = makePair(written, demo, needs, "x");
+    expect(pair.corrupted).toBe(pair.clean);
+    expect(makePair(ella({}), demo, needs, "x")).toEqual(makePair(ella({}), demo, BOTH, "x"));
+    expect(() => makePair(written, demo, BOTH, "x")).toThrow(
+      "makePair: x: corrupted: expected text or an array of token ids, got nothing (the field is missing)",
+    );
+    expect(() => makePair(ella({ corrupted: 7 }), demo, needs, "x")).toThrow(
+      "makePair: x: corrupted: expected text or an array of token ids, got 7",
+    );
+    expect(() => makePair(ella({ corrupted: [1, 2] }), demo, needs, "x")).toThrow(
+      "makePair: x: clean and corrupted: expected as many tokens in both, got 7 and 2",
+    );
+  });
+
   it("does not keep the caller's arrays", () => {
     const clean = [0, 5, 6, 7];
     const pair = makePair(four({ clean }), ids, BOTH, "x");

@@ -11,13 +11,15 @@
  */
 
 import { DEFAULT_ACTIVATION_BUDGET_BYTES, tokensWithin } from "../../activation-budget.js";
-import { RunError } from "../../errors.js";
+import { InputError, RunError } from "../../errors.js";
 import type { Model } from "../../model/model.js";
 import { formatNodeId } from "../../nodes/node-id.js";
 import { batchPairs } from "../../prompts/buckets.js";
+import { isOutput, type Metric, type OutputMetric } from "../../prompts/metrics/metric.js";
 import { checkPairsForMetric, prepareOnRuns } from "../../prompts/metrics/on-runs.js";
 import type { Pair } from "../../prompts/pair.js";
 import { nextBatch } from "../../run-control.js";
+import { type DrawnPairs, drawPairs, meanOverDraws } from "../../sources/draws.js";
 import type { ExactOptions } from "../patch-sets.js";
 import { chunksOfOneStart } from "../plan.js";
 import { checkEnds, checkTogether, type PathEnds } from "./ends.js";
@@ -62,7 +64,8 @@ export interface DirectPaths extends Omit<PathEffects, "effects"> {
  * Exact effects of every sender on every pair, through all of the receivers together.
  *
  * @throws InputError for no sender or receiver; one that is malformed, or that model or pairs do not have; a sender that
- *   does not write to the residual stream; `final` beside other receivers; no pairs, or pairs that lack the metric's tokens
+ *   does not write to the residual stream; `final` beside other receivers; an internal metric; no pairs, or pairs that
+ *   lack the metric's tokens
  * @throws RunError if the metric of a run is not finite
  */
 export async function pathEffects(
@@ -92,22 +95,51 @@ export async function directPaths(
   return { ...result, senders: senders.map(formatNodeId), receivers: receivers.map(formatReceiver) };
 }
 
+/**
+ * The metric, if paths can end at it.
+ * @throws InputError for an internal metric: what receivers change reaches it through the layers between, not by a path
+ */
+export function checkPathMetric(metric: Metric): OutputMetric {
+  if (isOutput(metric)) return metric;
+  throw new InputError(
+    `pathEffects: expected a metric of the logits, where paths end, got ${metric.name}: use it with patched runs and estimates`,
+  );
+}
+
 async function effectsOfPaths(
   model: Model,
   pairs: readonly Pair[],
+  paths: readonly Path[],
+  options: PathOptions,
+): Promise<PathEffects> {
+  const metric = checkPathMetric(options.metric);
+  checkPairsForMetric(pairs, metric);
+  const drawn = drawPairs(pairs, options.source);
+  const { draws } = drawn;
+  const result = await effectsOfDrawn(model, drawn, paths, { ...options, metric });
+  if (draws === 1) return result;
+  return {
+    effects: new Float32Array(meanOverDraws(result.effects, draws, paths.length)),
+    baseMetric: meanOverDraws(result.baseMetric, draws),
+    sourceMetric: meanOverDraws(result.sourceMetric, draws),
+    forwardEquivalents: result.forwardEquivalents,
+  };
+}
+
+async function effectsOfDrawn(
+  model: Model,
+  { pairs, values: replacement }: DrawnPairs,
   paths: readonly Path[],
   {
     metric,
     direction,
     batchSize,
     activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES,
-    source,
     freezeNorm = false,
     onProgress,
     signal,
-  }: PathOptions,
+  }: PathOptions & { readonly metric: OutputMetric },
 ): Promise<PathEffects> {
-  checkPairsForMetric(pairs, metric);
   const plans = batchPairs(pairs, batchSize).map((batch) => planPaths(model.config, batch, paths));
   const total = plans.reduce((sum, plan) => sum + plan.runs.length, 0);
   const result = {
@@ -119,7 +151,7 @@ async function effectsOfPaths(
   let done = 0;
   for (const plan of plans) {
     const { indices, length: T, pairs: ofBatch } = plan.batch;
-    const inputs = await runPathInputs(model, direction, plan, source);
+    const inputs = await runPathInputs(model, direction, plan, replacement);
     const finals = { base: inputs.baseFinal, source: inputs.sourceFinal };
     try {
       const prepared = await prepareOnRuns(model, metric, ofBatch, direction, finals);

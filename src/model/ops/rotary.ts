@@ -12,10 +12,10 @@ import { product } from "../../engine/matmul.js";
 import type { Rotary } from "../config.js";
 
 export interface RotaryTables {
-  /** [T − from, h] */
-  readonly cos: tf.Tensor2D;
-  /** [T − from, h] */
-  readonly sin: tf.Tensor2D;
+  /** [T − from, h], or one row for each vector that is turned, in a shape that fits theirs. */
+  readonly cos: tf.Tensor;
+  /** Likewise. */
+  readonly sin: tf.Tensor;
   /** [h, h], and its transpose: x·turn is turn(x) for a row x */
   readonly turn: tf.Tensor2D;
   readonly turnBack: tf.Tensor2D;

@@ -9,7 +9,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { product } from "../../engine/matmul.js";
 import type { Pair } from "../pair.js";
-import type { Metric, MetricInput, PreparedMetric } from "./metric.js";
+import type { MetricInput, OutputMetric, PreparedMetric } from "./metric.js";
 
 type TokenWeights = (pair: Pair) => Map<number, number>;
 
@@ -50,7 +50,7 @@ function prepareDirection(input: MetricInput, weightsOf: TokenWeights): Prepared
   };
 }
 
-export const logitDiff: Metric = {
+export const logitDiff: OutputMetric = {
   name: "logit-diff",
   description: "mean answer logit − mean wrong logit",
   needs: { answers: true, wrong: true },
@@ -59,7 +59,7 @@ export const logitDiff: Metric = {
   prepare: (input) => prepareDirection(input, (pair) => meanOver(pair.wrong, -1, meanOver(pair.answers, 1))),
 };
 
-export const logit: Metric = {
+export const logit: OutputMetric = {
   name: "logit",
   description: "mean answer logit",
   needs: { answers: true, wrong: false },

@@ -13,7 +13,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { product } from "../../engine/matmul.js";
 import type { UnembeddingWeights } from "../../model/weights.js";
 import type { Pair } from "../pair.js";
-import type { Metric, MetricInput, PreparedMetric } from "./metric.js";
+import type { MetricInput, OutputMetric, PreparedMetric } from "./metric.js";
 
 /** A function of log-probabilities [R, V] and per-row constants [R, V] (a mask or a reference). */
 interface DistributionForm {
@@ -103,7 +103,7 @@ function prepareDistribution(
   };
 }
 
-export const logprob: Metric = {
+export const logprob: OutputMetric = {
   name: "logprob",
   description: "log of the summed probability of the answers",
   needs: { answers: true, wrong: false },
@@ -112,7 +112,7 @@ export const logprob: Metric = {
   prepare: (input) => prepareDistribution(input, setLogProb, answers),
 };
 
-export const nll: Metric = {
+export const nll: OutputMetric = {
   name: "nll",
   description: "negative log of the summed probability of the answers",
   needs: { answers: true, wrong: false },
@@ -121,7 +121,7 @@ export const nll: Metric = {
   prepare: (input) => prepareDistribution(input, negativeSetLogProb, answers),
 };
 
-export const prob: Metric = {
+export const prob: OutputMetric = {
   name: "prob",
   description: "summed probability of the answers",
   needs: { answers: true, wrong: false },
@@ -130,7 +130,7 @@ export const prob: Metric = {
   prepare: (input) => prepareDistribution(input, setProb, answers),
 };
 
-export const probDiff: Metric = {
+export const probDiff: OutputMetric = {
   name: "prob-diff",
   description: "summed probability of the answers − of the wrong answers",
   needs: { answers: true, wrong: true },
@@ -139,7 +139,7 @@ export const probDiff: Metric = {
   prepare: (input) => prepareDistribution(input, setProb, answersMinusWrong),
 };
 
-export const kl: Metric = {
+export const kl: OutputMetric = {
   name: "kl",
   description: "KL divergence from the clean run's distribution, in nats",
   needs: { answers: false, wrong: false },

@@ -1,12 +1,12 @@
-/** @file The table of metrics by name. */
+/** @file The table of output metrics by name. */
 
 import { InputError } from "../../errors.js";
 import { logit, logitDiff } from "./direction.js";
 import { kl, logprob, nll, prob, probDiff } from "./distribution.js";
-import type { Metric } from "./metric.js";
+import type { OutputMetric } from "./metric.js";
 import { accuracy, rank } from "./ranking.js";
 
-export const METRICS: readonly Metric[] = [
+export const METRICS: readonly OutputMetric[] = [
   logitDiff,
   logit,
   logprob,
@@ -19,10 +19,10 @@ export const METRICS: readonly Metric[] = [
 ];
 
 /**
- * The metric of a name.
+ * The output metric of a name; `parseMetric` knows internal ones, too.
  * @throws InputError for an unknown name
  */
-export function metricByName(name: string): Metric {
+export function metricByName(name: string): OutputMetric {
   const metric = METRICS.find((candidate) => candidate.name === name);
   if (!metric) {
     throw new InputError(

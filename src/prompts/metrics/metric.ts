@@ -1,16 +1,20 @@
 /**
- * @file What a metric is: a number read off one position's logits, with its gradient.
+ * @file What a metric is: a number read off one position of a run, with its gradient.
  *
- * A metric never sees the residual stream, only `final`, the normed stream at the metric's position [R, D]; logits
- * are products of it with rows of the unembedding. So a metric that looks at a few tokens multiplies a few rows, and
- * only one that needs the whole distribution runs the vocabulary-sized product.
+ * An *output* metric never sees the residual stream, only `final`, the normed stream at the metric's position [R, D];
+ * logits are products of it with rows of the unembedding. So a metric that looks at a few tokens multiplies a few rows,
+ * and only one that needs the whole distribution runs the vocabulary-sized product.
+ *
+ * An *internal* metric is linear in one row of the values at one hook point, w·x: a constant gradient w, and no need of
+ * the layers above. It is plain data; `internal.ts` makes and reads them.
  */
 
 import type * as tf from "@tensorflow/tfjs-core";
+import type { HookPoint } from "../../model/sites.js";
 import type { UnembeddingWeights } from "../../model/weights.js";
 import type { Pair, PairNeeds } from "../pair.js";
 
-/** A metric made ready for a batch of pairs. Owns tensors: dispose it when the batch is done. */
+/** An output metric made ready for a batch of pairs. Owns tensors: dispose it when the batch is done. */
 export interface PreparedMetric {
   /**
    * The metric of each row.
@@ -34,7 +38,8 @@ export interface MetricInput {
   readonly cleanFinal: tf.Tensor2D;
 }
 
-export interface Metric {
+/** What a metric of either kind says of itself. */
+interface MetricTraits {
   readonly name: string;
   /** What it computes, in one line, for help texts. */
   readonly description: string;
@@ -44,5 +49,37 @@ export interface Metric {
   readonly differentiable: boolean;
   /** True if the clean run is where it is smallest (`kl`): its gradient there is 0, and no estimate can start from it. */
   readonly flatOnClean: boolean;
+}
+
+/** A function of the logits at the pair's metric position. */
+export interface OutputMetric extends MetricTraits {
   prepare(input: MetricInput): PreparedMetric;
+}
+
+/** A linear function of values inside the model. A pair's own metric position says nothing of where it is read. */
+export interface InternalMetric extends MetricTraits {
+  /** Where the values are computed. Patches there are seen: it is read behind them. */
+  readonly reads: { readonly point: HookPoint; readonly layer: number };
+  /** The position that is read, of the query for a pattern: from the start, negative from the end, or a role. */
+  readonly position: MetricPosition;
+  /** What is read there. */
+  readonly takes:
+    | { readonly head: number; readonly key: MetricPosition }
+    | { readonly neuron: number }
+    | { readonly direction: readonly number[] };
+}
+
+/** A position counted from the start, from the end where it is negative (−1 is the last), or the name of a role. */
+export type MetricPosition = number | string;
+
+export type Metric = OutputMetric | InternalMetric;
+
+/** Whether it is read inside the model instead of at the logits. */
+export function isInternal(metric: Metric): metric is InternalMetric {
+  return "reads" in metric;
+}
+
+/** Whether it is read off the logits. */
+export function isOutput(metric: Metric): metric is OutputMetric {
+  return !isInternal(metric);
 }

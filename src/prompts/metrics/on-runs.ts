@@ -1,6 +1,6 @@
 /**
- * @file A metric made ready for a batch, with its value on the base and on the source run: what an estimate and an
- * exact patch both start from.
+ * @file An output metric made ready for a batch, with its value on the base and on the source run: what an estimate and
+ * an exact patch both start from. Internal metrics need nothing but the runs.
  */
 
 import type * as tf from "@tensorflow/tfjs-core";
@@ -8,15 +8,27 @@ import { InputError, RunError } from "../../errors.js";
 import type { Model } from "../../model/model.js";
 import type { Direction } from "../direction.js";
 import type { Pair } from "../pair.js";
-import type { Metric, PreparedMetric } from "./metric.js";
+import { checkPositions } from "./internal.js";
+import type { InternalReader } from "./internal-reader.js";
+import {
+  type InternalMetric,
+  isInternal,
+  type Metric,
+  type OutputMetric,
+  type PreparedMetric,
+} from "./metric.js";
 
-/** Owns tensors through `metric`: dispose that when the batch is done. */
-export interface MetricOnRuns {
-  readonly metric: PreparedMetric;
+/** A metric of the unpatched runs of a batch. */
+export interface UnpatchedValues {
   /** Metric of each pair's base run. */
   readonly base: Float32Array;
   /** Metric of each pair's source run. */
   readonly source: Float32Array;
+}
+
+/** Owns tensors through `metric`: dispose that when the batch is done. */
+export interface MetricOnRuns extends UnpatchedValues {
+  readonly metric: PreparedMetric;
 }
 
 /**
@@ -25,7 +37,7 @@ export interface MetricOnRuns {
  */
 export async function prepareOnRuns(
   model: Model,
-  metric: Metric,
+  metric: OutputMetric,
   pairs: readonly Pair[],
   direction: Direction,
   finals: { readonly base: tf.Tensor2D; readonly source: tf.Tensor2D },
@@ -38,14 +50,37 @@ export async function prepareOnRuns(
   const rows = pairs.map((_, b) => b);
   const base = prepared.read(finals.base, rows);
   const source = prepared.read(finals.source, rows);
-  for (const b of rows) {
-    if (Number.isFinite(base[b]) && Number.isFinite(source[b])) continue;
+  try {
+    checkFinite(metric, pairs, { base, source });
+  } catch (error) {
     prepared.dispose();
-    throw new RunError(
-      `prepareOnRuns: expected a finite ${metric.name} on both runs of ${pairs[b].origin}, got ${base[b]} (base) and ${source[b]} (source)`,
-    );
+    throw error;
   }
   return { metric: prepared, base, source };
+}
+
+function checkFinite({ name }: Metric, pairs: readonly Pair[], { base, source }: UnpatchedValues): void {
+  pairs.forEach(({ origin }, b) => {
+    if (Number.isFinite(base[b]) && Number.isFinite(source[b])) return;
+    throw new RunError(
+      `prepareOnRuns: expected a finite ${name} on both runs of ${origin}, got ${base[b]} (base) and ${source[b]} (source)`,
+    );
+  });
+}
+
+/**
+ * What `prepareOnRuns` says of an internal metric.
+ * @param readers those that saw the base and the source run
+ * @throws RunError as it does
+ */
+export function internalOnRuns(
+  metric: InternalMetric,
+  pairs: readonly Pair[],
+  readers: { readonly base: InternalReader; readonly source: InternalReader },
+): UnpatchedValues {
+  const values = { base: readers.base.of(metric), source: readers.source.of(metric) };
+  checkFinite(metric, pairs, values);
+  return values;
 }
 
 /**
@@ -54,7 +89,7 @@ export async function prepareOnRuns(
  */
 export async function prepareAllOnRuns(
   model: Model,
-  metrics: readonly Metric[],
+  metrics: readonly OutputMetric[],
   pairs: readonly Pair[],
   direction: Direction,
   finals: { readonly base: tf.Tensor2D; readonly source: tf.Tensor2D },
@@ -70,11 +105,12 @@ export async function prepareAllOnRuns(
 }
 
 /**
- * Checks that every pair gives the tokens the metric reads. `readPairs` has checked this already for the metric it was
- * told of; pairs can be reused with another.
+ * Checks that every pair gives the tokens the metric reads, and has the positions that an internal one does. `readPairs`
+ * has checked the tokens already for the metric it was told of; pairs can be reused with another.
  * @throws InputError naming the pair, or for no pairs at all
  */
-export function checkPairsForMetric(pairs: readonly Pair[], { name, needs }: Metric): void {
+export function checkPairsForMetric(pairs: readonly Pair[], metric: Metric): void {
+  const { name, needs } = metric;
   if (pairs.length === 0) throw new InputError("checkPairsForMetric: expected at least one pair, got none");
   for (const pair of pairs) {
     for (const field of ["answers", "wrong"] as const) {
@@ -84,5 +120,6 @@ export function checkPairsForMetric(pairs: readonly Pair[], { name, needs }: Met
         );
       }
     }
+    if (isInternal(metric)) checkPositions(metric, pair);
   }
 }

@@ -7,7 +7,7 @@
 
 import { product } from "../../engine/matmul.js";
 import type { Pair } from "../pair.js";
-import type { Metric, MetricInput, PreparedMetric } from "./metric.js";
+import type { MetricInput, OutputMetric, PreparedMetric } from "./metric.js";
 
 function rankOfBestAnswer(logits: Float32Array, { answers }: Pair): number {
   const best = answers.reduce((highest, token) => Math.max(highest, logits[token]), Number.NEGATIVE_INFINITY);
@@ -35,7 +35,7 @@ function prepareRanking(
   };
 }
 
-export const rank: Metric = {
+export const rank: OutputMetric = {
   name: "rank",
   description: "rank of the best answer among all tokens, 1 = top (exact runs only)",
   needs: { answers: true, wrong: false },
@@ -44,7 +44,7 @@ export const rank: Metric = {
   prepare: (input) => prepareRanking(input, (r) => r),
 };
 
-export const accuracy: Metric = {
+export const accuracy: OutputMetric = {
   name: "accuracy",
   description: "1 if an answer is the top token, otherwise 0 (exact runs only)",
   needs: { answers: true, wrong: false },

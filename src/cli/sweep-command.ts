@@ -1,0 +1,81 @@
+/** @file `atp sweep`: the exact effect of every selected node, or of every window over the selected nodes. */
+
+import { join } from "node:path";
+import { type CostAhead, costAhead } from "../exact/cost-ahead.js";
+import { windowStarts } from "../exact/windows.js";
+import { spaceOfSelection, sweep } from "../localize.js";
+import { type Site, sitesOf } from "../model/sites.js";
+import { nodeMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
+import { DEFAULT_NOISE } from "../sources/noise.js";
+import { type CliContext, printNote } from "./context.js";
+import type { SweepCommandOptions } from "./options.js";
+import { checkReplaceable } from "./output-folder.js";
+import { type PreparedRun, withRun } from "./prepare-run.js";
+import { printRun } from "./print-run.js";
+import { saveRun } from "./save-run.js";
+import { withSource } from "./source.js";
+import { runWindows, windowFiles } from "./sweep-windows.js";
+
+export async function sweepCommand(options: SweepCommandOptions, context: CliContext): Promise<void> {
+  const { window: shape, nodes, positions, out } = options;
+  const metrics = join(out, "metrics.csv");
+  await withRun(
+    "sweep",
+    options,
+    context,
+    async (prepared) => {
+      for (const file of [metrics, ...(shape ? [windowFiles(out).windows] : [])])
+        await checkReplaceable(file);
+      return announced(prepared, options);
+    },
+    (run, sites) =>
+      withSource(run, sites, async (runOptions) => {
+        const swept = { ...runOptions, nodes, positions, alsoMetrics: run.alsoMetrics };
+        if (shape) {
+          await runWindows(run, { ...swept, window: shape }, context);
+          return;
+        }
+        const ranking = await sweep(run.model, run.pairs, swept);
+        run.clock.lap("verify");
+        await writeMetricsCsv(metrics, nodeMetrics(ranking), context);
+        const saved = await saveRun(run, ranking, { signal: context.signal, bestOnly: true });
+        printRun(saved, { ...run.files, metrics }, options.json === true);
+      }),
+  );
+}
+
+/**
+ * Checks that model and pairs have what is selected, and says on stderr what is to be done.
+ * @returns the selected sites
+ * @throws InputError
+ */
+function announced(
+  { opened: { config }, pairs, noise }: PreparedRun,
+  { nodes, positions, window: shape }: SweepCommandOptions,
+): readonly Site[] {
+  const space = spaceOfSelection(config, pairs, { nodes, positions });
+  const starts = shape
+    ? windowStarts(space, shape)
+    : Uint32Array.from({ length: space.size }, (_, node) => node);
+  const draws = noise ? (noise.draws ?? DEFAULT_NOISE.draws) : 1;
+  const cost = costAhead(config, pairs, { space, starts, draws, ...(shape && { shape }) });
+  printNote(costText(cost, `${count(starts.length)} ${shape ? "windows" : "nodes"}`, pairs.length, draws));
+  const swept = new Set(space.groups.map(({ site }) => site));
+  return sitesOf(config).filter((site) => swept.has(site));
+}
+
+function costText(
+  { patchedRuns, forwardEquivalents }: CostAhead,
+  what: string,
+  pairs: number,
+  draws: number,
+) {
+  const factors = [what, `${count(pairs)} pairs`, ...(draws > 1 ? [`${count(draws)} draws`] : [])].join(
+    " × ",
+  );
+  return `sweep: ${factors}: at most ${count(patchedRuns)} patched runs, ${count(Math.ceil(forwardEquivalents))} forward equivalents`;
+}
+
+function count(value: number): string {
+  return value.toLocaleString("en-US");
+}

@@ -1,0 +1,57 @@
+/**
+ * @file CSV files of any length: rows go to the disk as a stream, one at a time, and the file is complete or not there.
+ */
+
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { type FormatterRow, format } from "fast-csv";
+import { writeAtomically } from "./atomic-file.js";
+
+/** Bytes per write: a system call for every row would cost more than making the row. */
+const WRITE_BYTES = 2 ** 16;
+
+/** What a CSV file holds. */
+export interface CsvContent<Row extends FormatterRow> {
+  readonly header: readonly string[];
+  /** Read one at a time, as fast as the disk takes them. */
+  readonly rows: Iterable<Row> | AsyncIterable<Row>;
+  /** One cell per column. */
+  readonly cellsOf: (row: Row) => string[];
+}
+
+/**
+ * Writes a CSV file. It appears under its name when it is complete; until then an older one stays.
+ *
+ * @param signal aborting it ends the writing and leaves no file of its own behind
+ * @throws RunError if the disk refuses; whatever `rows` throws
+ */
+export async function streamCsv<Row extends FormatterRow>(
+  path: string,
+  { header, rows, cellsOf }: CsvContent<Row>,
+  { signal }: { readonly signal?: AbortSignal } = {},
+): Promise<void> {
+  await writeAtomically(path, async (handle) => {
+    const text = format<Row, string[]>({
+      headers: [...header],
+      alwaysWriteHeaders: true,
+      includeEndRowDelimiter: true,
+      transform: cellsOf,
+    });
+    const write = async (lines: AsyncIterable<Buffer>) => {
+      let pending: Buffer[] = [];
+      let bytes = 0;
+      const flush = async () => {
+        await handle.writeFile(Buffer.concat(pending));
+        pending = [];
+        bytes = 0;
+      };
+      for await (const line of lines) {
+        pending.push(line);
+        bytes += line.length;
+        if (bytes >= WRITE_BYTES) await flush();
+      }
+      await flush();
+    };
+    await pipeline(Readable.from(rows), text, write, { ...(signal && { signal }) });
+  });
+}
