@@ -1,9 +1,10 @@
 /** @file Sweeps of windows: every window of a shape over the selected nodes, patched exactly and ranked. */
 
 import { meanOf } from "./exact/pair-statistics.js";
+import { patchSets } from "./exact/patch-sets.js";
 import type { MetricOfRuns } from "./exact/patched-runs.js";
 import { scoresOfRuns } from "./exact/scores-of-runs.js";
-import { formatWindow, patchWindows, type WindowShape, windowAt, windowStarts } from "./exact/windows.js";
+import { formatWindow, setsOfWindows, type WindowShape, windowAt, windowStarts } from "./exact/windows.js";
 import { type NodeSelection, resolveVerify, spaceOfSelection, type VerifyOptions } from "./localize.js";
 import type { Model } from "./model/model.js";
 import type { Site } from "./model/sites.js";
@@ -70,7 +71,13 @@ export async function sweepWindows(
 ): Promise<WindowRanking> {
   const space = spaceOfSelection(model.config, pairs, options);
   const starts = windowStarts(space, shape);
-  const runs = await patchWindows(model, pairs, space, { ...shape, starts }, resolveVerify(options));
+  const runs = await patchSets(
+    model,
+    pairs,
+    space,
+    setsOfWindows(space, shape, starts),
+    resolveVerify(options),
+  );
   const scores = scoresOfRuns(runs.metrics[0], starts.length);
   const order = orderByContribution(starts.length, (at) => contribution(scores, at));
   return { space, shape, starts, scores, order, ...runs };

@@ -5,7 +5,8 @@ import { blockFlops, forwardFlops } from "../model/flops.js";
 import { type NodeSet, type NodeSpace, visitNodes } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
-import { hasWindow, type WindowShape, windowsAtOnce } from "./windows.js";
+import { setsPerBlock } from "./node-sets.js";
+import { hasWindow, type WindowShape } from "./windows.js";
 
 export interface CostAhead {
   readonly patchedRuns: number;
@@ -34,7 +35,7 @@ export function costAhead(
   visitNodes(space, starts, ({ layer }, p) => {
     countOf[layer * places + p]++;
   });
-  const blocks = shape ? Math.ceil(starts.length / windowsAtOnce(draws * pairs.length)) : 1;
+  const blocks = shape ? Math.ceil(starts.length / setsPerBlock(draws * pairs.length)) : 1;
   let patchedRuns = 0;
   let forwardEquivalents = 2 * pairs.length * blocks;
   for (const pair of pairs) {

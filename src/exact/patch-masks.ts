@@ -1,5 +1,5 @@
 /**
- * @file Which values of a batch of patched runs come from the source run: one 0/1 mask per site and layer, and the
+ * @file Which values of a batch of patched runs come from the source run: one mask per site and layer, and the
  * edit that applies them.
  */
 
@@ -46,8 +46,7 @@ function makeMasks(
 }
 
 /**
- * The edit that puts the source run's values at every row's nodes: value·(1 − mask) + source·mask, which is exactly one
- * or the other.
+ * The edit that puts the source run's values at every row's nodes.
  *
  * @param rows the rows of the runs to be edited; every row's pair has all of its nodes
  * @param covered the positions of the runs; no node lies before them
@@ -66,9 +65,8 @@ export function patchEdit(
     const source = entry && sourceValues.get(entry[0]);
     if (!entry || !source) return value;
     return tf.tidy(() => {
-      const mask = entry[1].tensor();
       const perRow = tf.gather(fromPosition(source, covered.from), tf.tensor1d(pairOfRow, "int32"));
-      return tf.add(tf.mul(value, tf.sub(1, mask)), tf.mul(perRow, mask));
+      return entry[1].pick(perRow, value);
     });
   };
 }

@@ -5,7 +5,7 @@
  *
  * A patched run starts at its lowest patched layer and first patched position, from the base run's residual stream, with
  * the base run's keys and values of the positions before. Runs that start together go through the layers together,
- * whatever pair and set they belong to; an edit picks source or base value row by row with a 0/1 mask.
+ * whatever pair and set they belong to; an edit picks source or base value row by row by a mask.
  */
 
 import * as tf from "@tensorflow/tfjs-core";
@@ -14,7 +14,7 @@ import { disposeBlockContext, type Edit, makeBlockContext } from "../model/block
 import { blockFlops, forwardFlops } from "../model/flops.js";
 import type { Model } from "../model/model.js";
 import { readout, runBlocks } from "../model/transformer.js";
-import type { NodeSet, NodeSpace } from "../nodes/node-space.js";
+import type { NodeSpace } from "../nodes/node-space.js";
 import { batchPairs } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import { checkModelForMetric } from "../prompts/metrics/internal.js";
@@ -28,9 +28,17 @@ import type { ActivationSource, PatchSource } from "../sources/source.js";
 import { averageDraws } from "./average-draws.js";
 import { type BaseAndSource, runBaseAndSource } from "./base-and-source.js";
 import { type MetricsOfBatch, MetricsOfSets } from "./metrics-of-sets.js";
+import {
+  BLOCK_LIMITS,
+  type BlockLimits,
+  type BlockOfSets,
+  blocksOfSets,
+  type NodeSets,
+} from "./node-sets.js";
 import { patchEdit } from "./patch-masks.js";
 import { MetricTable, type PatchedRuns } from "./patched-runs.js";
 import { type BatchPlan, chunksOfOneStart, outlineOfSet, type PatchedRun, planBatch } from "./plan.js";
+import { readMetrics } from "./read-metrics.js";
 
 /** How patched runs are made, whatever is read off them. */
 export interface PatchControl extends RunControl {
@@ -69,7 +77,7 @@ export interface ExactEffects {
 /**
  * Exact effects of node sets on every pair. A set of one node is the effect of that node.
  *
- * @param sets the nodes patched together, per set; not empty
+ * @param sets the nodes patched together, per set, each once
  * @throws InputError for no pairs, pairs that lack the metric's tokens or positions, or that a noise source cannot noise;
  *   an internal metric that the model does not have
  * @throws RunError if the metric of a run is not finite
@@ -78,7 +86,7 @@ export async function exactEffects(
   model: Model,
   pairs: readonly Pair[],
   space: NodeSpace,
-  sets: readonly NodeSet[],
+  sets: NodeSets,
   { metric, ...control }: ExactOptions,
 ): Promise<ExactEffects> {
   const { metrics, forwardEquivalents } = await patchSets(model, pairs, space, sets, {
@@ -93,7 +101,8 @@ export async function exactEffects(
 /**
  * Several metrics of every pair's run with each set patched.
  *
- * @param sets the nodes patched together, per set; not empty
+ * @param sets the nodes patched together, per set, each once; an empty set is the base run
+ * @param limits how many sets are held at a time; the unpatched runs are made anew for every block
  * @returns the patched values lie in [pairs, sets]
  * @throws as `exactEffects` does
  */
@@ -101,49 +110,65 @@ export async function patchSets(
   model: Model,
   pairs: readonly Pair[],
   space: NodeSpace,
-  sets: readonly NodeSet[],
+  sets: NodeSets,
   options: PatchOptions,
+  limits: BlockLimits = BLOCK_LIMITS,
 ): Promise<PatchedRuns> {
   for (const metric of options.metrics) {
     checkModelForMetric(model.config, metric);
     checkPairsForMetric(pairs, metric);
   }
   const drawn = drawPairs(pairs, options.source);
-  return averageDraws(await patchDrawn(model, drawn, space, sets, options), drawn.draws);
+  const runs = drawn.pairs.length;
+  const table = new MetricTable(options.metrics, runs, sets.length);
+  const total = runs * sets.length;
+  let reported = 0;
+  const report = (done: number) => {
+    if (done > reported) options.onProgress?.({ stage: "verify", done, total });
+    reported = done;
+  };
+  for (const block of blocksOfSets(sets, runs, limits)) {
+    const before = runs * block.first;
+    await patchBlock(model, drawn, space, block, options, table, (done) => report(before + done));
+  }
+  return averageDraws(table.runs(), drawn.draws);
 }
 
-async function patchDrawn(
+/** @param report told how many sets × pairs are done, those that need no run among them */
+async function patchBlock(
   model: Model,
   { pairs, values: replacement }: DrawnPairs,
   space: NodeSpace,
-  sets: readonly NodeSet[],
+  { first, sets }: BlockOfSets,
   options: PatchOptions,
-): Promise<PatchedRuns> {
+  table: MetricTable,
+  report: (done: number) => void,
+): Promise<void> {
   const { batchSize, activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES } = options;
   const outlines = sets.map((nodes) => outlineOfSet(space, nodes));
   const metrics = new MetricsOfSets(model.config, options.metrics, outlines);
-  const plans = batchPairs(pairs, batchSize).map((batch) =>
-    planBatch(space, batch, outlines, metrics.changesAny),
-  );
-  const total = plans.reduce((sum, plan) => sum + plan.runs.length, 0);
-  const table = new MetricTable(options.metrics, pairs.length, sets.length);
   let done = 0;
-  for (const plan of plans) {
-    const { indices, length: T } = plan.batch;
+  for (const batch of batchPairs(pairs, batchSize)) {
+    const plan = planBatch(
+      { space, batch, sets: outlines, fromPrompt: replacement === undefined },
+      metrics.changesAny,
+    );
+    const { indices, length: T } = batch;
     const unpatched = await runUnpatched(model, plan, metrics, options, replacement);
     try {
       table.setUnpatched(indices, unpatched.values.unpatched, metrics.layers / model.config.layers);
-      for (const { pairIndex, set } of plan.idle) table.setUnchanged(indices[pairIndex], set);
+      for (const { pairIndex, set } of plan.idle) table.setUnchanged(indices[pairIndex], first + set);
+      done += sets.length * indices.length - plan.runs.length;
       const tokensAtOnce = tokensWithin(activationBudgetBytes, model.config, T);
       for (const chunk of chunksOfOneStart(plan.runs, T, tokensAtOnce)) {
         await nextBatch(options.signal);
-        const values = await runPatched(model, space, plan, chunk, metrics, unpatched);
+        const values = await runPatched(model, space, plan, chunk, metrics, unpatched, activationBudgetBytes);
         chunk.forEach(({ pair, pairIndex, set }, r) => {
           table.set(
             indices[pairIndex],
-            set,
+            first + set,
             values.map((ofMetric) => ofMetric[r]),
-            () => `set ${set} on ${pair.origin}`,
+            () => `set ${first + set} on ${pair.origin}`,
           );
         });
         const [{ layer, position }] = chunk;
@@ -151,14 +176,14 @@ async function patchDrawn(
         const flops = chunk.length * layers * blockFlops(model.config, T - position, T);
         table.addCost(flops / forwardFlops(model.config, T));
         done += chunk.length;
-        options.onProgress?.({ stage: "verify", done, total });
+        report(done);
       }
     } finally {
       for (const { metric } of unpatched.values.outputs) metric.dispose();
       unpatched.runs.dispose();
     }
   }
-  return table.runs();
+  report(done);
 }
 
 interface Unpatched {
@@ -192,6 +217,7 @@ async function runPatched(
   chunk: readonly PatchedRun[],
   metrics: MetricsOfSets,
   { runs, values }: Unpatched,
+  budgetBytes: number,
 ): Promise<Float32Array[]> {
   const [{ layer: from, position }] = chunk;
   const baseResidual = runs.baseResiduals.get(from);
@@ -225,7 +251,7 @@ async function runPatched(
       last,
       chunk.map((run) => Math.max(0, run.pair.metricPosition - position)),
     );
-    outputs = values.outputs.map(({ metric }) => metric.read(final, pairOfRow));
+    outputs = readMetrics(values.outputs, final, pairOfRow, model.config.vocabulary, budgetBytes);
     tf.dispose([final, saved]);
   }
   tf.dispose([rows, resid, last]);

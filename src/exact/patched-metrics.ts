@@ -12,7 +12,7 @@ import { spanInPair } from "../nodes/positions.js";
 import { checkModelForMetric } from "../prompts/metrics/internal.js";
 import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
-import { type ExactOptions, exactEffects } from "./patch-sets.js";
+import { type ExactOptions, patchSets } from "./patch-sets.js";
 
 /** The nodes that a run has patched. */
 export interface PatchedSet {
@@ -30,9 +30,6 @@ export interface PatchedMetrics {
   readonly forwardEquivalents: number;
 }
 
-/** A complement takes 4 bytes for each node of the space, which may have ten million: so many are held at a time. */
-const NODES_AT_ONCE = 2 ** 25;
-
 /**
  * Metric of every pair with each set patched.
  * @throws InputError for no pairs, or pairs that lack the metric's tokens
@@ -43,10 +40,10 @@ export async function patchedMetrics(
   pairs: readonly Pair[],
   space: NodeSpace,
   sets: readonly PatchedSet[],
-  options: ExactOptions,
+  { metric, ...control }: ExactOptions,
 ): Promise<PatchedMetrics> {
-  checkModelForMetric(model.config, options.metric);
-  checkPairsForMetric(pairs, options.metric);
+  checkModelForMetric(model.config, metric);
+  checkPairsForMetric(pairs, metric);
   const result = {
     metric: new Float64Array(pairs.length * sets.length),
     baseMetric: new Float64Array(pairs.length),
@@ -54,38 +51,23 @@ export async function patchedMetrics(
     forwardEquivalents: 0,
   };
   const total = pairs.length * sets.length;
-  const setsAtOnce = Math.max(1, Math.floor(NODES_AT_ONCE / space.size));
   let finished = 0;
-  let reported = 0;
-  const report = (done: number) => {
-    if (done > reported) options.onProgress?.({ stage: "patch", done, total });
-    reported = done;
-  };
   for (const { has, indices } of pairsByLabels(space, pairs)) {
-    for (let first = 0; first < sets.length; first += setsAtOnce) {
-      const filled = sets
-        .slice(first, first + setsAtOnce)
-        .map((set, s) => ({ column: first + s, nodes: nodesOnPair(space, set, has) }));
-      const patched = filled.filter(({ nodes }) => nodes.length > 0);
-      const { effects, ...runs } = await exactEffects(
-        model,
-        indices.map((index) => pairs[index]),
-        space,
-        patched.map(({ nodes }) => nodes),
-        { ...options, onProgress: ({ done }) => report(finished + done) },
-      );
-      indices.forEach((index, p) => {
-        result.baseMetric[index] = runs.baseMetric[p];
-        result.sourceMetric[index] = runs.sourceMetric[p];
-        for (const { column } of filled) result.metric[index * sets.length + column] = runs.baseMetric[p];
-        patched.forEach(({ column }, s) => {
-          result.metric[index * sets.length + column] += effects[p * patched.length + s];
-        });
-      });
-      result.forwardEquivalents += runs.forwardEquivalents;
-      finished += indices.length * filled.length;
-      report(finished);
-    }
+    const nodes = { length: sets.length, at: (set: number) => nodesOnPair(space, sets[set], has) };
+    const onPairs = indices.map((index) => pairs[index]);
+    const { metrics, forwardEquivalents } = await patchSets(model, onPairs, space, nodes, {
+      ...control,
+      metrics: [metric],
+      onProgress: ({ done }) => control.onProgress?.({ stage: "patch", done: finished + done, total }),
+    });
+    const [{ patched, base, source }] = metrics;
+    indices.forEach((index, p) => {
+      result.baseMetric[index] = base[p];
+      result.sourceMetric[index] = source[p];
+      result.metric.set(patched.subarray(p * sets.length, (p + 1) * sets.length), index * sets.length);
+    });
+    result.forwardEquivalents += forwardEquivalents;
+    finished += indices.length * sets.length;
   }
   return result;
 }

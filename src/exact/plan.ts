@@ -2,13 +2,13 @@
  * @file Which patched runs a batch of pairs needs, and where each one starts.
  *
  * A patch changes nothing in the layers below its lowest node and, attention being causal, nothing at the positions
- * before its first one. So a run starts there, and runs that start at the same place go through the model together.
+ * before its first one, nor before the first token that differs. So a run starts there, and runs that start at the same place go through the model together.
  */
 
 import { type NodeGroup, type NodeSet, type NodeSpace, visitNodes } from "../nodes/node-space.js";
-import { spanInPair } from "../nodes/positions.js";
+import { type Span, spanInPair } from "../nodes/positions.js";
 import type { PairBatch } from "../prompts/buckets.js";
-import type { Pair } from "../prompts/pair.js";
+import { firstDifference, type Pair } from "../prompts/pair.js";
 import type { PatchedRow } from "./patch-masks.js";
 
 /** Where a run leaves the base run. */
@@ -34,9 +34,7 @@ export interface SetOutline {
   readonly groups: ReadonlySet<NodeGroup>;
 }
 
-/** @throws Error for an empty set */
 export function outlineOfSet(space: NodeSpace, nodes: NodeSet): SetOutline {
-  if (nodes.length === 0) throw new Error("patchSets: expected sets of at least one node, got an empty one");
   const seen = new Uint8Array(space.labels.length);
   const groups = new Set<NodeGroup>();
   let layer = Number.POSITIVE_INFINITY;
@@ -55,10 +53,19 @@ export interface BatchPlan {
   readonly batch: PairBatch;
   /** Runs that can change a metric. */
   readonly runs: readonly PatchedRun[];
-  /** Runs patched behind or above all that the metrics read: their effect is 0 by causality. */
+  /** Runs patched where nothing differs, or behind or above all that the metrics read: their effect is 0. */
   readonly idle: readonly PatchedRun[];
   /** Sites and layers where the runs are patched. */
   readonly groups: ReadonlySet<NodeGroup>;
+}
+
+/** What patched runs of a batch are planned from. */
+export interface SetsOfBatch {
+  readonly space: NodeSpace;
+  readonly batch: PairBatch;
+  readonly sets: readonly SetOutline[];
+  /** Whether patched values are those of the pairs' source runs. */
+  readonly fromPrompt: boolean;
 }
 
 /**
@@ -66,15 +73,18 @@ export interface BatchPlan {
  * @param changes whether a run can change a metric
  */
 export function planBatch(
-  space: NodeSpace,
-  batch: PairBatch,
-  sets: readonly SetOutline[],
+  { space, batch, sets, fromPrompt }: SetsOfBatch,
   changes: (run: PatchedRun) => boolean,
 ): BatchPlan {
+  const differFrom = batch.pairs.map((pair) => (fromPrompt ? firstDifference(pair) : 0));
   const runs = sets.flatMap(({ nodes, layer, labels }, set) =>
     batch.pairs.flatMap((pair, pairIndex) => {
-      const position = firstPosition(space, pair, labels);
-      return position === undefined ? [] : [{ pair, pairIndex, set, nodes, layer, position }];
+      const span = spanOf(space, pair, labels);
+      if (!span) return [];
+      // What comes before the first token that differs has the same value in both runs: patching it changes nothing.
+      const from = differFrom[pairIndex];
+      const position = span.end > from ? Math.max(span.first, from) : Number.POSITIVE_INFINITY;
+      return [{ pair, pairIndex, set, nodes, layer, position }];
     }),
   );
   return {
@@ -85,15 +95,16 @@ export function planBatch(
   };
 }
 
-/** Undefined where the pair lacks one of the labels. */
-function firstPosition(space: NodeSpace, pair: Pair, labels: readonly number[]): number | undefined {
-  let first = Number.POSITIVE_INFINITY;
+/** From the first position to the last; undefined where the pair lacks one of the labels. */
+function spanOf(space: NodeSpace, pair: Pair, labels: readonly number[]): Span | undefined {
+  let [first, end] = [Number.POSITIVE_INFINITY, 0];
   for (const p of labels) {
     const span = spanInPair(space.labels[p], pair);
     if (!span) return undefined;
     first = Math.min(first, span.first);
+    end = Math.max(end, span.end);
   }
-  return first;
+  return { first, end };
 }
 
 /**

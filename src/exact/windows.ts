@@ -10,14 +10,11 @@
  */
 
 import { InputError } from "../errors.js";
-import type { Model } from "../model/model.js";
 import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
 import { groupOf, type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
-import { replacesValues } from "../sources/draws.js";
-import { type PatchOptions, patchSets } from "./patch-sets.js";
-import type { MetricOfRuns, PatchedRuns } from "./patched-runs.js";
+import type { NodeSets } from "./node-sets.js";
 
 export const WINDOW_AXES = ["layers", "positions"] as const;
 
@@ -134,71 +131,9 @@ export function hasWindow(space: NodeSpace, { over, width }: WindowShape, p: num
 }
 
 /**
- * Planning a patched run takes an object for each set and pair: so many are held at a time. The two unpatched runs of each
- * pair are made anew for every block, and are few beside so many patched ones.
- */
-const RUNS_AT_ONCE = 2 ** 18;
-
-/**
- * How many windows are patched between two unpatched runs of all pairs.
- * @param pairs as many as run: every draw of a noise source is one
- */
-export function windowsAtOnce(pairs: number, runsAtOnce = RUNS_AT_ONCE): number {
-  return Math.max(1, Math.floor(runsAtOnce / pairs));
-}
-
-/**
- * Several metrics of every pair's run with each window patched.
- *
+ * The nodes of every window, each made when it is asked for.
  * @param starts first nodes of the windows
- * @returns the patched values lie in [pairs, windows]; NaN where a pair lacks one of the window's positions
- * @throws InputError for no pairs, or pairs that lack a metric's tokens
- * @throws RunError if a metric of a run is not finite
  */
-export async function patchWindows(
-  model: Model,
-  pairs: readonly Pair[],
-  space: NodeSpace,
-  { starts, ...shape }: WindowShape & { readonly starts: NodeSet },
-  options: PatchOptions,
-  runsAtOnce = RUNS_AT_ONCE,
-): Promise<PatchedRuns> {
-  const metrics: MetricOfRuns[] = options.metrics.map(({ name }) => ({
-    name,
-    patched: new Float32Array(pairs.length * starts.length).fill(Number.NaN),
-    base: new Float64Array(pairs.length),
-    source: new Float64Array(pairs.length),
-  }));
-  const total = pairs.length * starts.length;
-  const { source } = options;
-  const draws = source && !replacesValues(source) ? source.draws : 1;
-  const atOnce = windowsAtOnce(draws * pairs.length, runsAtOnce);
-  let forwardEquivalents = 0;
-  let reported = 0;
-  for (let from = 0; from < starts.length; from += atOnce) {
-    const block = starts.subarray(from, from + atOnce);
-    const sets = Array.from(block, (first) => nodesOfWindow(space, shape, first));
-    const finished = pairs.length * from;
-    const blockRuns = pairs.length * block.length;
-    const report = (done: number) => {
-      if (finished + done > reported) options.onProgress?.({ stage: "verify", done: finished + done, total });
-      reported = finished + done;
-    };
-    const runs = await patchSets(model, pairs, space, sets, {
-      ...options,
-      onProgress: (made) => report(Math.floor((blockRuns * made.done) / made.total)),
-    });
-    runs.metrics.forEach(({ patched, base, source }, m) => {
-      metrics[m].base.set(base);
-      metrics[m].source.set(source);
-      for (let pair = 0; pair < pairs.length; pair++) {
-        const row = patched.subarray(pair * block.length, (pair + 1) * block.length);
-        metrics[m].patched.set(row, pair * starts.length + from);
-      }
-    });
-    forwardEquivalents += runs.forwardEquivalents;
-    // Windows that a pair lacks, or that cannot change the metric, took no run.
-    report(blockRuns);
-  }
-  return { metrics, forwardEquivalents };
+export function setsOfWindows(space: NodeSpace, shape: WindowShape, starts: NodeSet): NodeSets {
+  return { length: starts.length, at: (window) => nodesOfWindow(space, shape, starts[window]) };
 }

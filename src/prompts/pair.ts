@@ -39,6 +39,12 @@ export function differsAt(
   return clean[position] !== corrupted[position] || (noise?.positions.includes(position) ?? false);
 }
 
+/** The first position at which they do; T if there is none. */
+export function firstDifference(pair: Pick<Pair, "clean" | "corrupted" | "noise">): number {
+  const first = pair.clean.findIndex((_, position) => differsAt(pair, position));
+  return first < 0 ? pair.clean.length : first;
+}
+
 /** Which token sets a metric, and which prompts a run, cannot do without. */
 export interface PairNeeds {
   readonly answers: boolean;

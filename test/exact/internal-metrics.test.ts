@@ -167,10 +167,10 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     expect(new Set(effects)).toEqual(new Set([0]));
     // Two unpatched runs of three layers of four.
     expect(forwardEquivalents).toBeCloseTo((3 * 2 * 3) / 4, 10);
-    // A patched key: layer 2 of four, from position 0 on.
-    const key = Uint32Array.of(indexOfNode(space, { site: "k", layer: METRIC_LAYER, index: 0, position: 0 }));
+    // A patched key: layer 2 of four, from position 1 on, 4 of 5 and 2 of 3 tokens; the third pair differs from 2 on only.
+    const key = Uint32Array.of(indexOfNode(space, { site: "k", layer: METRIC_LAYER, index: 0, position: 1 }));
     const some = await effectsOf(metric, [...sets, key]);
-    expect(some.forwardEquivalents).toBeCloseTo((3 * (2 * 3 + 1)) / 4, 10);
+    expect(some.forwardEquivalents).toBeCloseTo((3 * 2 * 3 + 4 / 5 + 2 / 3) / 4, 10);
   });
 
   it("marks what a pair lacks as not computed, above the metric too", async () => {

@@ -162,12 +162,22 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     }
   });
 
-  it("counts two unpatched runs a pair and the layers that patched runs went through", async () => {
-    const late = Uint32Array.of(indexOfNode(space, { site: "mlpOut", layer: 2, position: 0 }));
-    const early = Uint32Array.of(indexOfNode(space, { site: "mlpOut", layer: 0, position: 0 }));
+  it("counts two unpatched runs a pair and the layers and positions that patched runs went through", async () => {
+    const at = (layer: number, position: number) =>
+      Uint32Array.of(indexOfNode(space, { site: "mlpOut", layer, position }));
+    const [late, early] = [at(2, 2), at(0, 2)];
     const { forwardEquivalents } = await run(space, [late, early, Uint32Array.of(late[0], early[0])]);
-    // Three pairs: 2 each; then 1/3 for the last of three layers, 1 for the first, 1 for both together.
-    expect(forwardEquivalents).toBeCloseTo(3 * (2 + 1 / 3 + 1 + 1), 10);
+    // Three pairs: 2 each; 3 of 5 tokens in two of them, 1 of 3 in the other; of which 1/3 for the last of three layers, 1 for
+    // the first, 1 for both together.
+    const tokens = 3 / 5 + 1 / 3 + 3 / 5;
+    expect(forwardEquivalents).toBeCloseTo(3 * 2 + (1 / 3 + 1 + 1) * tokens, 10);
+
+    // Before the first token that differs, at 1, 1 and 2, nothing does: it is not run, and others start behind it.
+    const before = await run(space, [at(0, 0), Uint32Array.of(at(0, 0)[0], late[0]), new Uint32Array()]);
+    expect(before.forwardEquivalents).toBeCloseTo(3 * 2 + 4 / 5 + 2 / 3 + 3 / 5, 10);
+    before.effects.forEach((effect, s) => {
+      if (s % 3 !== 1) expect(effect).toBe(0);
+    });
 
     // From position 2 on: 3 of 5 tokens in two pairs, 1 of 3 in the other; and all three layers.
     const behind = Uint32Array.of(indexOfNode(space, { site: "q", layer: 0, index: 1, position: 2 }));
@@ -191,7 +201,9 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     // [pair, set]; the third pair's prompts differ at position 2 only.
     expect([effects[0], effects[2], effects[4]]).toEqual([0, 0, 0]);
     expect(Math.abs(effects[1])).toBeGreaterThan(0.01);
-    expect(forwardEquivalents).toBeCloseTo(3 * 2 + 2 * (4 / 5) + 2 / 3, 10);
+    // The third pair differs behind position 1 only.
+    expect(effects[5]).toBe(0);
+    expect(forwardEquivalents).toBeCloseTo(3 * 2 + 4 / 5 + 2 / 3, 10);
   });
 
   it("names what is in the space", () => {

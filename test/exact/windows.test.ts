@@ -3,13 +3,14 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomModel } from "../../bench/random-model.js";
 import { costAhead } from "../../src/exact/cost-ahead.js";
-import { exactEffects } from "../../src/exact/patch-sets.js";
+import { BLOCK_LIMITS } from "../../src/exact/node-sets.js";
+import { exactEffects, type PatchOptions, patchSets } from "../../src/exact/patch-sets.js";
 import {
   formatWindow,
   nodesOfWindow,
   parseWindow,
   parseWindowShape,
-  patchWindows,
+  setsOfWindows,
   type Window,
   type WindowShape,
   windowAt,
@@ -43,6 +44,18 @@ const PAIRS: Pair[] = [
 const { layers: L, heads: H } = TINY_CONFIGS.plain;
 /** The longest prompt. */
 const T = 5;
+
+function patchWindows(
+  model: Model,
+  pairs: readonly Pair[],
+  space: NodeSpace,
+  { starts, ...shape }: WindowShape & { readonly starts: Uint32Array },
+  options: PatchOptions,
+  runsAtOnce = BLOCK_LIMITS.runs,
+) {
+  const sets = setsOfWindows(space, shape, starts);
+  return patchSets(model, pairs, space, sets, options, { ...BLOCK_LIMITS, runs: runsAtOnce });
+}
 
 describe("ids of windows", () => {
   it.each<[string, Window]>([

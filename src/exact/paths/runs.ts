@@ -17,7 +17,7 @@ import { readout } from "../../model/transformer.js";
 import type { BlockWeights } from "../../model/weights.js";
 import type { Node } from "../../nodes/node-id.js";
 import { fromPosition } from "../from-position.js";
-import type { Covered } from "../site-mask.js";
+import type { Covered, SiteMask } from "../site-mask.js";
 import { cellMask } from "./cell-mask.js";
 import type { PathInputs } from "./inputs.js";
 import type { PathRun } from "./plan.js";
@@ -137,7 +137,7 @@ async function finalOfBlocks(
 /** The edit that puts what the layer's receivers compute of what they hear into the run. To be called inside a tidy. */
 function hearingEdit(context: BlockContext, block: BlockWeights, layer: number, chunk: Chunk): Edit {
   const { rows, covered, changes, freezeNorm } = chunk;
-  const patches = new Map<string, { readonly mask: tf.Tensor; readonly heard: tf.Tensor }>();
+  const patches = new Map<string, { readonly mask: SiteMask; readonly heard: tf.Tensor }>();
   for (const site of RECEIVER_SITES) {
     const cells = rows.flatMap(({ hearings }, row) =>
       hearings.flatMap(({ receiver, span }) =>
@@ -158,6 +158,6 @@ function hearingEdit(context: BlockContext, block: BlockWeights, layer: number, 
   return (point, _layer, value) => {
     const patch = patches.get(point);
     if (!patch) return value;
-    return tf.tidy(() => tf.add(tf.mul(value, tf.sub(1, patch.mask)), tf.mul(patch.heard, patch.mask)));
+    return patch.mask.pick(patch.heard, value);
   };
 }

@@ -65,7 +65,7 @@ export async function senderChanges(
         }));
         const mask = cellMask(config, site, group.length, covered, cells);
         const perRow = tf.gather(fromPosition(difference, covered.from), pairs);
-        return written(block, site, tf.mul(perRow, mask));
+        return written(block, site, tf.mul(perRow, mask.factor()));
       }),
     );
     weights.release(layer);

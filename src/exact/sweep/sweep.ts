@@ -53,7 +53,7 @@ export async function sweepNodes(
 ): Promise<PatchedRuns> {
   const metrics = options.metrics.filter(isOutput);
   if (metrics.length < options.metrics.length) {
-    const sets = Array.from(nodes, (node) => Uint32Array.of(node));
+    const sets = { length: nodes.length, at: (patch: number) => nodes.subarray(patch, patch + 1) };
     return await patchSets(model, pairs, space, sets, options);
   }
   for (const metric of metrics) checkPairsForMetric(pairs, metric);
@@ -103,8 +103,7 @@ async function sweepDrawn(
           bytesOfRun(model.config, metricPosition + 1 - span.first, T);
         const chunks = chunksWithin(sweepRuns(inputOf(plan.batch), idle), activationBudgetBytes, bytesOf);
         for (const runs of chunks) {
-          await nextBatch(options.signal);
-          const { order, final } = await finalOfChunk(model, chunk, runs);
+          const { order, final } = await finalOfChunk(model, chunk, runs, options.signal);
           const values = readMetrics(
             prepared,
             final,
@@ -139,16 +138,23 @@ async function sweepDrawn(
 /**
  * Takes runs from where they leave the base run to the final norm.
  * @param runs in order of their layers
+ * @param signal aborting it stops the runs before their next layer
  * @returns `final` where each run's metric is read, [R, D], owned by the caller; and the runs in the order of its rows
  */
 async function finalOfChunk(
   model: Model,
   chunk: ChunkContext,
   runs: readonly SweepRun[],
+  signal: AbortSignal | undefined,
 ): Promise<{ order: readonly SweepRun[]; final: tf.Tensor2D }> {
   const { layers } = model.config;
   let flight: Flight | undefined;
   for (let layer = runs[0].group.layer; layer < layers; layer++) {
+    // A chunk of a gigabyte takes seconds: every layer is a chance to stop.
+    await nextBatch(signal).catch((error: unknown) => {
+      flight?.stream.dispose();
+      throw error;
+    });
     const block = await model.weights.layer(layer);
     const setOut = byGroup(runs.filter(({ group }) => group.layer === layer));
     const next = inTidy(() => stepOf(chunk, block, layer, flight, setOut));
