@@ -10,6 +10,8 @@ export interface NodeSets {
   readonly length: number;
   /** Defined for 0 … length − 1. */
   at(index: number): NodeSet | undefined;
+  /** The only pair that a set is patched on, by its place among the pairs; left out, every set is patched on all of them. */
+  pairOf?(index: number): number;
 }
 
 /** What a block holds at most, unless it is a single set. */
@@ -31,6 +33,8 @@ export interface BlockOfSets {
   /** Number of its first set. */
   readonly first: number;
   readonly sets: readonly NodeSet[];
+  /** The only pair of each set, where it has one. */
+  readonly pairOf?: readonly number[];
 }
 
 /** All sets in their order. */
@@ -39,19 +43,23 @@ export function* blocksOfSets(
   pairs: number,
   limits: BlockLimits = BLOCK_LIMITS,
 ): Generator<BlockOfSets> {
-  const most = setsPerBlock(pairs, limits);
+  const most = setsPerBlock(sets.pairOf ? 1 : pairs, limits);
   let block: NodeSet[] = [];
   let nodes = 0;
   for (let number = 0; number < sets.length; number++) {
     const set = sets.at(number);
     if (!set) throw new Error(`blocksOfSets: expected ${sets.length} sets, got none at ${number}`);
     if (block.length > 0 && (block.length >= most || nodes + set.length > limits.nodes)) {
-      yield { first: number - block.length, sets: block };
+      yield blockOf(sets, number - block.length, block);
       block = [];
       nodes = 0;
     }
     block.push(set);
     nodes += set.length;
   }
-  if (block.length > 0) yield { first: sets.length - block.length, sets: block };
+  if (block.length > 0) yield blockOf(sets, sets.length - block.length, block);
+}
+
+function blockOf(all: NodeSets, first: number, sets: readonly NodeSet[]): BlockOfSets {
+  return { first, sets, ...(all.pairOf && { pairOf: sets.map((_, s) => all.pairOf?.(first + s) ?? 0) }) };
 }

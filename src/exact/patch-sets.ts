@@ -121,14 +121,15 @@ export async function patchSets(
   const drawn = drawPairs(pairs, options.source);
   const runs = drawn.pairs.length;
   const table = new MetricTable(options.metrics, runs, sets.length);
-  const total = runs * sets.length;
+  const runsOfSet = sets.pairOf ? drawn.draws : runs;
+  const total = runsOfSet * sets.length;
   let reported = 0;
   const report = (done: number) => {
     if (done > reported) options.onProgress?.({ stage: "verify", done, total });
     reported = done;
   };
   for (const block of blocksOfSets(sets, runs, limits)) {
-    const before = runs * block.first;
+    const before = runsOfSet * block.first;
     await patchBlock(model, drawn, space, block, options, table, (done) => report(before + done));
   }
   return averageDraws(table.runs(), drawn.draws);
@@ -137,9 +138,9 @@ export async function patchSets(
 /** @param report told how many sets × pairs are done, those that need no run among them */
 async function patchBlock(
   model: Model,
-  { pairs, values: replacement }: DrawnPairs,
+  { pairs, draws, values: replacement }: DrawnPairs,
   space: NodeSpace,
-  { first, sets }: BlockOfSets,
+  { first, sets, pairOf }: BlockOfSets,
   options: PatchOptions,
   table: MetricTable,
   report: (done: number) => void,
@@ -149,16 +150,22 @@ async function patchBlock(
   const metrics = new MetricsOfSets(model.config, options.metrics, outlines);
   let done = 0;
   for (const batch of batchPairs(pairs, batchSize)) {
+    const { indices, length: T } = batch;
     const plan = planBatch(
-      { space, batch, sets: outlines, fromPrompt: replacement === undefined },
+      {
+        space,
+        batch,
+        sets: outlines,
+        fromPrompt: replacement === undefined,
+        ...(pairOf && { isAsked: (set, b) => Math.floor(indices[b] / draws) === pairOf[set] }),
+      },
       metrics.changesAny,
     );
-    const { indices, length: T } = batch;
     const unpatched = await runUnpatched(model, plan, metrics, options, replacement);
     try {
       table.setUnpatched(indices, unpatched.values.unpatched, metrics.layers / model.config.layers);
       for (const { pairIndex, set } of plan.idle) table.setUnchanged(indices[pairIndex], first + set);
-      done += sets.length * indices.length - plan.runs.length;
+      done += plan.asked - plan.runs.length;
       const tokensAtOnce = tokensWithin(activationBudgetBytes, model.config, T);
       for (const chunk of chunksOfOneStart(plan.runs, T, tokensAtOnce)) {
         await nextBatch(options.signal);

@@ -51,6 +51,8 @@ export function outlineOfSet(space: NodeSpace, nodes: NodeSet): SetOutline {
 
 export interface BatchPlan {
   readonly batch: PairBatch;
+  /** Sets × pairs, whether they need a run or not. */
+  readonly asked: number;
   /** Runs that can change a metric. */
   readonly runs: readonly PatchedRun[];
   /** Runs patched where nothing differs, or behind or above all that the metrics read: their effect is 0. */
@@ -66,19 +68,24 @@ export interface SetsOfBatch {
   readonly sets: readonly SetOutline[];
   /** Whether patched values are those of the pairs' source runs. */
   readonly fromPrompt: boolean;
+  /** Whether a set is to be patched on a pair of the batch; default: on every one. */
+  readonly isAsked?: (set: number, pairIndex: number) => boolean;
 }
 
 /**
- * Plans the runs of every set on every pair that has all of its nodes.
+ * Plans the runs of every set on every pair that it is asked for and that has all of its nodes.
  * @param changes whether a run can change a metric
  */
 export function planBatch(
-  { space, batch, sets, fromPrompt }: SetsOfBatch,
+  { space, batch, sets, fromPrompt, isAsked = () => true }: SetsOfBatch,
   changes: (run: PatchedRun) => boolean,
 ): BatchPlan {
   const differFrom = batch.pairs.map((pair) => (fromPrompt ? firstDifference(pair) : 0));
+  let asked = 0;
   const runs = sets.flatMap(({ nodes, layer, labels }, set) =>
     batch.pairs.flatMap((pair, pairIndex) => {
+      if (!isAsked(set, pairIndex)) return [];
+      asked++;
       const span = spanOf(space, pair, labels);
       if (!span) return [];
       // What comes before the first token that differs has the same value in both runs: patching it changes nothing.
@@ -89,6 +96,7 @@ export function planBatch(
   );
   return {
     batch,
+    asked,
     runs: runs.filter(changes).sort((a, b) => a.layer - b.layer || a.position - b.position),
     idle: runs.filter((run) => !changes(run)),
     groups: new Set(sets.flatMap(({ groups }) => [...groups])),

@@ -122,3 +122,44 @@ describe("random halves of a large space", () => {
     expect(Math.abs(effects[0])).toBeGreaterThan(1e-3);
   });
 });
+
+describe("sets with a pair of their own", () => {
+  const pairs = [
+    tokenPair([1, 2, 3, 4], [1, 7, 3, 4]),
+    tokenPair([9, 8, 7], [9, 2, 7]),
+    tokenPair([5, 5, 6, 11], [5, 9, 6, 11]),
+  ];
+  const options = { direction: "noising" as const, batchSize: 2 };
+  const metrics = [metricByName("logit-diff"), metricByName("prob")];
+
+  it("are patched on that pair alone, as they would be on all of them", async () => {
+    await startTestEngine();
+    const model = randomModel(TINY_CONFIGS.plain);
+    const space = makeNodeSpace(model.config, ["z", "mlpOut"], positionLabels("all", pairs));
+    const sets = Array.from({ length: 11 }, (_, s) =>
+      Uint32Array.of(s % space.size, (3 * s + 1) % space.size),
+    );
+    const distinct = sets.map((set) => new Uint32Array(new Set(set)));
+    const pairOf = (set: number) => (2 * set) % 3;
+    const seen: number[] = [];
+    const own = await patchSets(
+      model,
+      pairs,
+      space,
+      { length: 11, at: (set) => distinct[set], pairOf },
+      { ...options, metrics, onProgress: ({ done, total }) => seen.push(done / total) },
+      { runs: 4, nodes: 100 },
+    );
+    const all = await patchSets(model, pairs, space, distinct, { ...options, metrics });
+    own.metrics.forEach(({ patched }, m) => {
+      patched.forEach((value, at) => {
+        const [pair, set] = [Math.floor(at / 11), at % 11];
+        if (pair !== pairOf(set)) expect(value).toBeNaN();
+        else expect(Math.abs(value - all.metrics[m].patched[at])).toBeLessThan(TOLERANCE);
+      });
+    });
+    expect(seen.at(-1)).toBe(1);
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    model.dispose();
+  });
+});
