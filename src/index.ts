@@ -5,6 +5,33 @@ export { estimateAtp } from "./atp/estimate.js";
 export { estimateBy, type MethodOptions } from "./atpstar/estimate.js";
 export { METHODS, type Method } from "./atpstar/methods.js";
 export {
+  type BoundsQuestion,
+  type BoundsReport,
+  boundsOf,
+  type SeriesBounds,
+  type ThresholdResult,
+} from "./bounds/bounds.js";
+export type {
+  Certificate,
+  CertificateLook,
+  CertificatePrevalence,
+  LookBound,
+} from "./bounds/certificate.js";
+export type { Certified, CertifyOptions } from "./bounds/certification.js";
+export { certify } from "./bounds/certify.js";
+export { clopperPearsonUpper } from "./bounds/clopper-pearson.js";
+export { type SubsetDesign, subsetRows } from "./bounds/design.js";
+export { SubsetMoments } from "./bounds/moments.js";
+export { observeSamples, type SampleEffects } from "./bounds/observe.js";
+export {
+  type Prevalence,
+  type PrevalenceBound,
+  type PrevalenceOptions,
+  prevalenceBound,
+  type StratumOutcome,
+  samplePrevalence,
+} from "./bounds/prevalence.js";
+export {
   type LoadModelOptions,
   loadModel,
   type OpenedModel,
@@ -56,6 +83,7 @@ export { formatWindow, parseWindow, type Window, type WindowShape } from "./exac
 export {
   type EstimateSelection,
   estimate,
+  type Localization,
   type LocalizeOptions,
   localize,
   type NodeSelection,
@@ -102,6 +130,7 @@ export { parseMetric } from "./prompts/metrics/parse-metric.js";
 export { makePair, type Pair } from "./prompts/pair.js";
 export { readPairs } from "./prompts/read-pairs.js";
 export { samplePairs } from "./prompts/sample-pairs.js";
+export { writeCertificate } from "./report/certificate-file.js";
 export { nodeMetrics, windowMetrics, writeMetricsCsv } from "./report/metrics-csv.js";
 export { writeRankedCsv } from "./report/ranked-csv.js";
 export { readRankedCsv } from "./report/read-ranked-csv.js";

@@ -5,6 +5,10 @@
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "./activation-budget.js";
 import { estimateBy } from "./atpstar/estimate.js";
 import type { Method } from "./atpstar/methods.js";
+import type { Certificate } from "./bounds/certificate.js";
+import type { CertifyOptions } from "./bounds/certification.js";
+import { certify, checkCertifyOptions } from "./bounds/certify.js";
+import { checkComplete } from "./bounds/observe.js";
 import { InputError } from "./errors.js";
 import type { MetricOfRuns } from "./exact/patched-runs.js";
 import { scoresOfRuns } from "./exact/scores-of-runs.js";
@@ -74,11 +78,24 @@ export interface VerifiedRanking extends Ranking {
   readonly metrics: readonly MetricOfRuns[];
 }
 
-export interface LocalizeOptions extends RunOptions, EstimateSelection {
+export interface LocalizeOptions
+  extends RunOptions,
+    EstimateSelection,
+    Omit<CertifyOptions, "topK" | "confidence"> {
   /** How many of the best nodes to verify by exact patching; default 20. */
   readonly topK?: number;
   /** Called with the estimates before verification starts, so that they can be saved first. */
   readonly onEstimates?: (ranking: Ranking) => Promise<void> | void;
+  /**
+   * Such as 0.99: verifies and samples until the top k are certain, and says so in a certificate. The options below are for
+   * that alone.
+   */
+  readonly confidence?: number;
+}
+
+/** A ranking, and what is certain of it where a confidence was asked for. */
+export interface Localization extends Ranking {
+  readonly certificate?: Certificate;
 }
 
 /**
@@ -143,20 +160,31 @@ export async function verify(
 }
 
 /**
- * The components that carry a behaviour: estimates of every selected node, and exact effects of the best `topK`.
- * @throws as `estimate` does
+ * The components that carry a behaviour: estimates of every selected node, and exact effects of the best `topK`; with a
+ * confidence also of as many more as it takes to be certain of these.
+ * @throws as `estimate` and `certify` do
  */
 export async function localize(
   model: Model,
   pairs: readonly Pair[],
   options: LocalizeOptions = {},
-): Promise<Ranking> {
-  const { topK = DEFAULT_TOP_K, onEstimates } = options;
+): Promise<Localization> {
+  const { topK = DEFAULT_TOP_K, confidence, onEstimates } = options;
   if (!Number.isInteger(topK) || topK < 1) {
     throw new InputError(`localize: expected topK to be a positive integer, got ${topK}`);
   }
+  if (confidence !== undefined) checkCertifiable(model, pairs, { ...options, topK, confidence });
   const estimated = await estimate(model, pairs, options);
   await onEstimates?.(estimated);
+  if (confidence !== undefined) {
+    const certified = await certify(model, pairs, estimated, {
+      ...options,
+      ...resolve(options),
+      topK,
+      confidence,
+    });
+    return { ...certified.ranking, certificate: certified.certificate };
+  }
   const { space, estimates } = estimated;
   const candidates = estimated.order.slice(0, topK);
   const { verified, forwardEquivalents } = await verifyNodes(model, pairs, space, candidates, options);
@@ -166,6 +194,20 @@ export async function localize(
     order: rankNodes(space, estimates, verified),
     forwardEquivalents: { ...estimated.forwardEquivalents, verify: forwardEquivalents },
   };
+}
+
+/**
+ * Checks what a certificate needs before anything is run.
+ * @throws InputError
+ */
+export function checkCertifiable(
+  { config }: Pick<Model, "config">,
+  pairs: readonly Pair[],
+  options: NodeSelection & CertifyOptions,
+): void {
+  const space = spaceOfSelection(config, pairs, options);
+  checkCertifyOptions(options, space.size);
+  checkComplete(space, pairs);
 }
 
 /** Options with their defaults, and the metrics behind their names: that which ranks first. */

@@ -180,6 +180,15 @@ ${columns(PATHS_HEADER, 4).replaceAll(/^ {2}/gm, "              ")}
   paths.json  the same with model, pairs, metric, options, engine, cost in forward passes and seconds
 `;
 
+const CERTIFICATE = `
+Certificate, with --confidence: verifies the first --top-k nodes, patches a random sample of the
+others one by one, then patches random subsets of what is unverified and bounds every node's average
+marginal effect, until all bounds are below the k-th verified contribution or --budget is used up.
+Nodes that keep the bound up are verified. Where patching every node costs less, that is done instead.
+  certificate.json  what is proved, what it assumes, every look at the bound without and with the
+                    estimates as control variate, what was sampled, cost
+`;
+
 const EXIT_CODES = `
 Exit codes
   0 done; 1 the run failed; 2 wrong input or usage; 130, 143 interrupted (Ctrl-C, SIGTERM)
@@ -193,6 +202,7 @@ export const EXAMPLES = {
   localize: [
     "atp localize --model models/demo --pairs models/demo/pairs/greater.jsonl --metric prob-diff",
     "atp localize --model models/demo --pairs models/demo/pairs/ioi.jsonl --positions roles",
+    "atp localize --model models/demo --pairs models/demo/pairs/city.jsonl --top-k 10 --confidence 0.99",
   ],
   sweep: [
     "atp sweep --model models/demo --pairs models/demo/pairs/ioi.jsonl --nodes z --also-metric prob kl",
@@ -220,7 +230,7 @@ A node is a component of the model at one position or at all of them: a head, a 
 output. For a pair of prompts, its effect is how the metric changes when the node's activation of
 one prompt is put into the run of the other. estimate computes all effects approximately, from one
 backward pass (attribution patching), verify computes chosen ones exactly, sweep all of them.
-localize estimates all and verifies the best. faithfulness tells how few nodes of the list carry the behaviour,
+localize estimates all, verifies the best, and certifies that none is missed. faithfulness tells how few nodes of the list carry the behaviour,
 path which way an effect takes.
 ${examples([...EXAMPLES.info, ...EXAMPLES.localize, ...EXAMPLES.verify, ...EXAMPLES.sweep, ...EXAMPLES.faithfulness, ...EXAMPLES.path])}
 atp <command> --help has the formats, metrics and sites.
@@ -230,7 +240,15 @@ export const INFO_HELP = examples(EXAMPLES.info);
 export const ESTIMATE_HELP =
   PAIRS + SOURCES + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.estimate);
 export const LOCALIZE_HELP =
-  PAIRS + SOURCES + METRIC_LIST + METHOD_LIST + NODES + OUTPUT + EXIT_CODES + examples(EXAMPLES.localize);
+  PAIRS +
+  SOURCES +
+  METRIC_LIST +
+  METHOD_LIST +
+  NODES +
+  OUTPUT +
+  CERTIFICATE +
+  EXIT_CODES +
+  examples(EXAMPLES.localize);
 export const VERIFY_HELP =
   PAIRS +
   SOURCES +

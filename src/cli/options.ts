@@ -3,6 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
 import { METHODS, type Method } from "../atpstar/methods.js";
+import { DEFAULT_INCLUSION, DEFAULT_PREVALENCE_SAMPLE } from "../bounds/certify.js";
 import { InputError } from "../errors.js";
 import { parseWindowShape, type WindowShape } from "../exact/windows.js";
 import {
@@ -56,6 +57,10 @@ export interface EstimateCommandOptions extends RunCommandOptions {
 
 export interface LocalizeCommandOptions extends EstimateCommandOptions {
   readonly topK: number;
+  readonly confidence?: number;
+  readonly budget?: number;
+  readonly inclusion?: number;
+  readonly prevalenceSample?: number;
 }
 
 export interface VerifyCommandOptions extends RunCommandOptions {
@@ -194,6 +199,27 @@ export function addTopKOption(command: Command): Command {
   );
 }
 
+/** What makes the top k certain. */
+export function addCertificateOptions(command: Command): Command {
+  return command
+    .option("--confidence <c>", "such as 0.99: verify and sample until the top k are certain", positiveNumber)
+    .option(
+      "--budget <n>",
+      "with --confidence: most forward equivalents of that (default: enough)",
+      positiveNumber,
+    )
+    .option(
+      "--inclusion <p>",
+      `with --confidence: probability of a node in a random subset (default: ${DEFAULT_INCLUSION})`,
+      positiveNumber,
+    )
+    .option(
+      "--prevalence-sample <n>",
+      `with --confidence: random nodes patched one by one (default: ${DEFAULT_PREVALENCE_SAMPLE})`,
+      wholeNumber,
+    );
+}
+
 export function addNodeChoiceOptions(command: Command): Command {
   return command
     .option("--node <id...>", "node ids, such as L3.z[5]@12 (format below)")
@@ -315,6 +341,13 @@ function wholeNumbers(text: string): number[] {
     throw new InvalidArgumentError("Expected whole numbers separated by commas.");
   }
   return values.map(Number);
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(Number(text))) {
+    throw new InvalidArgumentError("Expected 0 or a positive integer.");
+  }
+  return Number(text);
 }
 
 function integer(text: string): number {

@@ -1,6 +1,7 @@
 /** @file The results of a run on stdout: a table between a few lines of context, or one JSON document. */
 
 import { METHOD_DESCRIPTIONS } from "../atpstar/methods.js";
+import type { Certificate } from "../bounds/certificate.js";
 import { rankedTable, withSign } from "../report/ranked-table.js";
 import type { RunSummary } from "../report/summary.js";
 import { printResult } from "./context.js";
@@ -12,15 +13,30 @@ const DIRECTION_TEXTS = {
   denoising: "clean activations patched into the corrupted run",
 } as const;
 
-/** @param json one JSON document, nothing else */
+/**
+ * @param json one JSON document, nothing else
+ * @param certified what is certain of the list, and where that was written
+ */
 export function printRun(
   { summary, rows }: SavedRun,
   { ranked, summary: file, metrics }: Omit<OutputFiles, "folder"> & { readonly metrics?: string },
   json: boolean,
+  certified?: { readonly certificate: Certificate; readonly file: string },
 ): void {
   if (json) {
-    const files = { ranked, ...(metrics !== undefined && { metrics }), summary: file };
-    printResult(JSON.stringify({ ...summary, files, nodes: rows }, undefined, 2));
+    const files = {
+      ranked,
+      ...(metrics !== undefined && { metrics }),
+      ...(certified && { certificate: certified.file }),
+      summary: file,
+    };
+    const document = {
+      ...summary,
+      files,
+      ...(certified && { certificate: certified.certificate }),
+      nodes: rows,
+    };
+    printResult(JSON.stringify(document, undefined, 2));
     return;
   }
   const table = rankedTable(rows.filter(({ rank }) => rank <= SHOWN_ROWS));
@@ -30,9 +46,26 @@ export function printRun(
       "",
       table,
       "",
-      footing(summary, metrics === undefined ? [ranked, file] : [ranked, metrics, file]),
+      ...(certified ? [...certificateLines(certified.certificate), ""] : []),
+      footing(summary, [
+        ranked,
+        ...(metrics === undefined ? [] : [metrics]),
+        ...(certified ? [certified.file] : []),
+        file,
+      ]),
     ].join("\n"),
   );
+}
+
+function certificateLines({ certified, claims, assumptions, cost }: Certificate): string[] {
+  return [
+    labelled([
+      ["certain", certified ? "yes" : "no"],
+      ...claims.map((claim) => ["proved", claim] as const),
+      ...assumptions.map((assumption) => ["assumed", assumption] as const),
+      ["sampled", `${cost.sample.toFixed(1)} forward equivalents`],
+    ]),
+  ];
 }
 
 /** What was run on what. */

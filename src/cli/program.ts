@@ -18,6 +18,7 @@ import { infoCommand } from "./info-command.js";
 import { localizeCommand } from "./localize-command.js";
 import {
   addAlsoMetricOption,
+  addCertificateOptions,
   addCurveOptions,
   addInputOptions,
   addMethodOption,
@@ -68,11 +69,13 @@ export function makeProgram(context: CliContext): Command {
 
   const localize = program
     .command("localize")
-    .description("estimate all selected nodes, verify the best by exact patching")
+    .description("estimate all selected nodes, verify the best by exact patching, certify them")
     .action((options: LocalizeCommandOptions) => localizeCommand(options, context));
   addReportOptions(
     addRunOptions(
-      addTopKOption(addSelectionOptions(addMethodOption(addSourceOption(addInputOptions(localize))))),
+      addCertificateOptions(
+        addTopKOption(addSelectionOptions(addMethodOption(addSourceOption(addInputOptions(localize))))),
+      ),
     ),
   ).addHelpText("after", LOCALIZE_HELP);
 

@@ -13,6 +13,7 @@ import { spanInPair } from "./positions.js";
 import {
   cancellationRatio,
   contribution,
+  makeScoreTable,
   meanEffect,
   type ScoreTable,
   saturationGap,
@@ -23,6 +24,26 @@ import {
 export interface VerifiedNodes {
   readonly nodes: Uint32Array;
   readonly scores: ScoreTable;
+}
+
+/** Both; a node that is in either is there once, with its first scores. */
+export function joinVerified(first: VerifiedNodes, second: VerifiedNodes): VerifiedNodes {
+  const known = new Set(first.nodes);
+  const added = Uint32Array.from(second.nodes.keys()).filter((row) => !known.has(second.nodes[row]));
+  const scores = makeScoreTable(first.nodes.length + added.length);
+  const copy = (from: ScoreTable, row: number, to: number) => {
+    scores.sumAbs[to] = from.sumAbs[row];
+    scores.sum[to] = from.sum[row];
+    scores.sumSquares[to] = from.sumSquares[row];
+    scores.count[to] = from.count[row];
+  };
+  first.nodes.forEach((_, row) => {
+    copy(first.scores, row, row);
+  });
+  added.forEach((row, place) => {
+    copy(second.scores, row, first.nodes.length + place);
+  });
+  return { nodes: Uint32Array.from([...first.nodes, ...added.map((row) => second.nodes[row])]), scores };
 }
 
 export interface Ranking {

@@ -1,0 +1,287 @@
+/**
+ * @file Verifying and sampling until the top k are certain: until every unverified node is bounded below the k-th
+ * verified contribution, or the budget is used up.
+ *
+ *   verify the top k -> patch a random sample of the rest one by one (prevalence)
+ *   -> rounds: sample random subsets of what is unverified; look at the bound as samples double; once the nodes that keep it
+ *      up cost less to verify than as many samples again, verify them and begin a new round without them
+ *
+ * Rounds never share samples: which nodes a round leaves out depends on what earlier ones showed, and a bound holds for nodes that
+ * were chosen before its samples were drawn. All looks of all rounds share the level by the rule of `looks.ts`.
+ * Where patching every node that is left costs less than the next samples, that is done instead.
+ */
+
+import { costAhead } from "../exact/cost-ahead.js";
+import type { ExactOptions } from "../exact/patch-sets.js";
+import { scoresOfRuns } from "../exact/scores-of-runs.js";
+import { sweepNodes } from "../exact/sweep/sweep.js";
+import type { Model } from "../model/model.js";
+import { formatNodeId } from "../nodes/node-id.js";
+import { type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
+import { joinVerified, type Ranking, rankNodes, type VerifiedNodes } from "../nodes/ranking.js";
+import { contribution, makeScoreTable, meanEffect, type ScoreTable } from "../nodes/score-table.js";
+import type { Pair } from "../prompts/pair.js";
+import { replacesValues } from "../sources/draws.js";
+import { boundsOf, type SeriesBounds } from "./bounds.js";
+import {
+  type Certificate,
+  type CertificateLook,
+  type CertificatePrevalence,
+  certificateOf,
+  type LookBound,
+} from "./certificate.js";
+import { levelOfLook, sampleSizesOfLooks } from "./looks.js";
+import { nodeBound } from "./maximum.js";
+import { SubsetMoments } from "./moments.js";
+import { observeSamples } from "./observe.js";
+import { type Prevalence, samplePrevalence } from "./prevalence.js";
+
+export interface CertifyOptions {
+  /** How many of the best nodes are to be certain. */
+  readonly topK: number;
+  /** Such as 0.99; of the bound, and of the statement on the random sample. */
+  readonly confidence: number;
+  /**
+   * Most forward equivalents for verifying and sampling; default: twice what patching every node would cost at most, which is
+   * enough for a certificate in any case.
+   */
+  readonly budget?: number;
+  /** Probability that an unverified node is in a subset; default 0.05. */
+  readonly inclusion?: number;
+  /** Of all draws, an int32; default 0. */
+  readonly seed?: number;
+  /** How many unverified nodes are drawn and patched one by one; default 100, 0 for none. */
+  readonly prevalenceSample?: number;
+  /** Called with all that is verified so far, whenever that is more, so that it can be saved. */
+  readonly onVerified?: (ranking: Ranking) => Promise<void> | void;
+}
+
+export interface Certified {
+  readonly ranking: Ranking;
+  readonly certificate: Certificate;
+}
+
+/**
+ * Expected samples with each node at the first look: few nodes then have fewer than the 30 that a bound takes (one in
+ * 100,000, by Poisson).
+ */
+const FIRST_INSIDE = 60;
+
+/**
+ * What patching nodes one by one costs at most, in forward equivalents.
+ * @param nodes default: all of the space
+ */
+export function costOfVerifying(
+  model: Model,
+  pairs: readonly Pair[],
+  space: NodeSpace,
+  { source }: Pick<ExactOptions, "source">,
+  nodes: NodeSet = Uint32Array.from({ length: space.size }, (_, node) => node),
+): number {
+  const draws = source && !replacesValues(source) ? source.draws : 1;
+  return costAhead(model.config, pairs, { space, starts: nodes, draws }).forwardEquivalents;
+}
+
+/** One certification; its result is there once it has run. */
+export class Certification {
+  #verified: VerifiedNodes = { nodes: new Uint32Array(), scores: makeScoreTable(0) };
+  #prevalence: Prevalence | undefined;
+  readonly #looks: CertificateLook[] = [];
+  #bound = Number.POSITIVE_INFINITY;
+  #spent = { verify: 0, sample: 0 };
+  #costPerNode: number | undefined;
+
+  constructor(
+    readonly model: Model,
+    readonly pairs: readonly Pair[],
+    readonly estimated: Ranking,
+    readonly estimates: ScoreTable,
+    readonly exact: ExactOptions,
+    readonly options: Required<Omit<CertifyOptions, "onVerified">> & Pick<CertifyOptions, "onVerified">,
+  ) {}
+
+  async run(): Promise<void> {
+    const { topK, prevalenceSample } = this.options;
+    await this.#verify(this.estimated.order.slice(0, topK));
+    if (prevalenceSample > 0 && this.#unverified().length > 0) await this.#drawSample();
+    const { inclusion } = this.options;
+    let samples = Math.ceil(FIRST_INSIDE / Math.min(inclusion, 1 - inclusion)) + this.pairs.length;
+    for (let round = 1; this.#unverified().length > 0; round++) {
+      const keepers = await this.#round(round, samples);
+      if (!keepers) return;
+      await this.#verify(keepers.nodes);
+      samples = keepers.samples;
+    }
+  }
+
+  result(): Certified {
+    const { space, forwardEquivalents } = this.estimated;
+    const { topK, confidence, budget, inclusion, seed } = this.options;
+    const certificate = certificateOf({
+      topK,
+      confidence,
+      threshold: this.#threshold(),
+      ...(Number.isFinite(this.#bound) && { bound: this.#bound }),
+      nodes: { total: space.size, verified: this.#verified.nodes.length },
+      ...(this.#looks.length > 0 && { sampling: { probability: inclusion, seed, looks: this.#looks } }),
+      ...(this.#prevalence && { prevalence: prevalenceFacts(this.#prevalence) }),
+      cost: { estimate: forwardEquivalents.estimate, ...this.#spent, budget },
+    });
+    return { ranking: this.#ranking(), certificate };
+  }
+
+  #ranking(): Ranking {
+    const { space, forwardEquivalents } = this.estimated;
+    return {
+      ...this.estimated,
+      verified: this.#verified,
+      order: rankNodes(space, this.estimates, this.#verified),
+      forwardEquivalents: { ...forwardEquivalents, verify: this.#spent.verify },
+    };
+  }
+
+  async #keep(verified: VerifiedNodes, forwardEquivalents: number): Promise<void> {
+    this.#verified = joinVerified(this.#verified, verified);
+    this.#spent.verify += forwardEquivalents;
+    await this.options.onVerified?.(this.#ranking());
+  }
+
+  /** The k-th largest verified contribution. */
+  #threshold(): number {
+    const { nodes, scores } = this.#verified;
+    const contributions = Float64Array.from(nodes, (_, row) => contribution(scores, row)).sort();
+    return contributions[Math.max(0, nodes.length - this.options.topK)];
+  }
+
+  /** Ascending. */
+  #unverified(): NodeSet {
+    const known = new Set(this.#verified.nodes);
+    const all = Uint32Array.from({ length: this.estimated.space.size }, (_, node) => node);
+    return all.filter((node) => !known.has(node));
+  }
+
+  #left(): number {
+    return this.options.budget - this.#spent.verify - this.#spent.sample;
+  }
+
+  async #verify(nodes: NodeSet): Promise<void> {
+    if (nodes.length === 0) return;
+    const { metric, ...control } = this.exact;
+    const { space } = this.estimated;
+    const runs = await sweepNodes(this.model, this.pairs, space, nodes, { ...control, metrics: [metric] });
+    const scores = scoresOfRuns(runs.metrics[0], nodes.length);
+    await this.#keep({ nodes, scores }, runs.forwardEquivalents);
+  }
+
+  async #drawSample(): Promise<void> {
+    const { prevalenceSample, confidence, seed } = this.options;
+    const nodes = this.#unverified();
+    const prevalence = await samplePrevalence(this.model, this.pairs, this.estimated.space, nodes, {
+      ...this.exact,
+      budget: prevalenceSample,
+      seed,
+      estimates: this.estimates,
+      thetas: [this.#threshold()],
+      confidence,
+    });
+    this.#prevalence = prevalence;
+    await this.#keep(prevalence.verified, prevalence.forwardEquivalents);
+    this.#costPerNode = prevalence.forwardEquivalents / prevalence.verified.nodes.length;
+  }
+
+  /** What verifying nodes costs: at most, or as the random sample did. */
+  #costOf(nodes: NodeSet): number {
+    const atMost = costOfVerifying(this.model, this.pairs, this.estimated.space, this.exact, nodes);
+    return this.#costPerNode === undefined ? atMost : Math.min(atMost, this.#costPerNode * nodes.length);
+  }
+
+  /**
+   * Samples until the top k are certain or the budget is used up.
+   * @param firstLook how many samples to begin with
+   * @returns undefined at the end; otherwise the nodes that keep the bound up, to be verified before a new round of as many
+   *   samples, because that costs less than sampling on
+   */
+  async #round(
+    round: number,
+    firstLook: number,
+  ): Promise<{ readonly nodes: NodeSet; readonly samples: number } | undefined> {
+    const { inclusion, seed, confidence } = this.options;
+    const { space } = this.estimated;
+    const nodes = this.#unverified();
+    const design = { nodes, probability: inclusion, seed: (seed + round) | 0 };
+    const estimates = Float64Array.from(nodes, (node) => meanEffect(this.estimates, node));
+    const moments = new SubsetMoments(design, this.pairs.length, estimates);
+    const all = this.#costOf(nodes);
+    // A sample costs a forward pass at most, and every look the unpatched runs of all pairs.
+    const most = Math.floor(this.#left() - 2 * this.pairs.length);
+    for (const size of sampleSizesOfLooks(firstLook, Math.max(firstLook, most))) {
+      const cost = size - moments.samples + 2 * this.pairs.length;
+      if (all <= Math.min(cost, this.#left())) {
+        await this.#verify(nodes);
+        return undefined;
+      }
+      if (cost > this.#left()) return undefined;
+      const range = { first: moments.samples, end: size };
+      const { effects, forwardEquivalents } = await observeSamples(
+        this.model,
+        this.pairs,
+        space,
+        design,
+        range,
+        this.exact,
+      );
+      effects.forEach((effect) => {
+        moments.add(effect);
+      });
+      this.#spent.sample += forwardEquivalents;
+      const { look, threshold, bound } = this.#look(moments, round);
+      if (bound < threshold) return undefined;
+      const keepers = rowsAtLeast(moments, threshold, levelOfLook(1 - confidence, look)).map(
+        (row) => nodes[row],
+      );
+      if (this.#costOf(keepers) <= Math.min(size, this.#left())) return { nodes: keepers, samples: size };
+    }
+    return undefined;
+  }
+
+  /** Looks at the bound, and keeps what was seen. */
+  #look(moments: SubsetMoments, round: number): { look: number; threshold: number; bound: number } {
+    const { confidence } = this.options;
+    const threshold = this.#threshold();
+    const look = this.#looks.length + 1;
+    const report = boundsOf(moments, { confidences: [confidence], thresholds: [threshold], look });
+    const { plain, controlled, samples } = report;
+    if (!controlled) throw new Error("look: expected bounds with the control variate, got none");
+    this.#looks.push({
+      look,
+      round,
+      nodes: moments.design.nodes.length,
+      samples,
+      threshold,
+      plain: this.#shown(plain),
+      controlled: { ...this.#shown(controlled), rSquared: controlled.rSquared },
+    });
+    const [{ bound }] = controlled.maxima;
+    this.#bound = Math.min(this.#bound, bound);
+    return { look, threshold, bound };
+  }
+
+  #shown({ maxima: [{ bound, node }], thresholds: [{ samplesNeeded }] }: SeriesBounds): LookBound {
+    const [needed] = samplesNeeded;
+    return {
+      ...(Number.isFinite(bound) && { bound, node: formatNodeId(nodeAt(this.estimated.space, node)) }),
+      ...(Number.isFinite(needed) && { samplesNeeded: needed }),
+    };
+  }
+}
+
+/** Places in U of the nodes whose bound is not below a threshold. */
+function rowsAtLeast({ controlled, design }: SubsetMoments, threshold: number, alpha: number): Uint32Array {
+  const rows = Uint32Array.from(design.nodes.keys());
+  return rows.filter((row) => !controlled || nodeBound(controlled.statistics(row), alpha) >= threshold);
+}
+
+function prevalenceFacts({ bounds: [bound], strata }: Prevalence): CertificatePrevalence {
+  const { theta, nodes, sampled, found, left } = bound;
+  return { nodes, sampled, strata: strata.length, threshold: theta, found, left };
+}

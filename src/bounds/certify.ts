@@ -1,0 +1,81 @@
+/**
+ * @file From a ranked list to a certificate for its top k: what `localize` does when it is given a confidence.
+ */
+
+import { InputError } from "../errors.js";
+import type { ExactOptions } from "../exact/patch-sets.js";
+import type { Model } from "../model/model.js";
+import type { Ranking } from "../nodes/ranking.js";
+import type { Pair } from "../prompts/pair.js";
+import { Certification, type Certified, type CertifyOptions, costOfVerifying } from "./certification.js";
+import { checkComplete } from "./observe.js";
+
+export const DEFAULT_INCLUSION = 0.05;
+/** Of which none reaching the threshold bounds their share at 99 % confidence by 4.5 %. */
+export const DEFAULT_PREVALENCE_SAMPLE = 100;
+
+/**
+ * Verifies, samples and certifies.
+ *
+ * @param estimated a ranking with estimates of all nodes of its space
+ * @throws InputError for options out of range, no estimates, or pairs that lack nodes
+ * @throws RunError if the metric of a run is not finite
+ */
+export async function certify(
+  model: Model,
+  pairs: readonly Pair[],
+  estimated: Ranking,
+  {
+    topK,
+    confidence,
+    budget,
+    inclusion = DEFAULT_INCLUSION,
+    seed = 0,
+    prevalenceSample = DEFAULT_PREVALENCE_SAMPLE,
+    onVerified,
+    ...exact
+  }: ExactOptions & CertifyOptions,
+): Promise<Certified> {
+  const { space, estimates } = estimated;
+  if (!estimates) throw new InputError("certify: expected a ranking with estimates, got one without");
+  checkCertifyOptions(
+    { topK, confidence, inclusion, seed, prevalenceSample, ...(budget !== undefined && { budget }) },
+    space.size,
+  );
+  checkComplete(space, pairs);
+  const run = new Certification(model, pairs, estimated, estimates, exact, {
+    topK,
+    confidence,
+    budget: budget ?? 2 * costOfVerifying(model, pairs, space, exact),
+    inclusion,
+    seed,
+    prevalenceSample,
+    ...(onVerified && { onVerified }),
+  });
+  await run.run();
+  return run.result();
+}
+
+/** @throws InputError */
+export function checkCertifyOptions(
+  { topK, confidence, budget, inclusion = DEFAULT_INCLUSION, seed = 0, prevalenceSample = 0 }: CertifyOptions,
+  nodes: number,
+): void {
+  const expect = (holds: boolean, what: string, got: unknown) => {
+    if (!holds) throw new InputError(`certify: expected ${what}, got ${got}`);
+  };
+  expect(
+    Number.isInteger(topK) && topK >= 1 && topK <= nodes,
+    `topK from 1 to ${nodes}, the number of nodes`,
+    topK,
+  );
+  expect(confidence >= 0.5 && confidence < 1, "a confidence from 0.5 to below 1", confidence);
+  expect(budget === undefined || budget > 0, "a positive budget", budget);
+  expect(inclusion > 0 && inclusion < 1, "an inclusion between 0 and 1", inclusion);
+  expect((seed | 0) === seed, "seed to be an integer from -2^31 to 2^31 - 1", seed);
+  expect(
+    Number.isInteger(prevalenceSample) && prevalenceSample >= 0,
+    "prevalenceSample to be 0 or a positive integer",
+    prevalenceSample,
+  );
+}

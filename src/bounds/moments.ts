@@ -1,0 +1,140 @@
+/**
+ * @file Subset sampling as it goes: effects of samples in, statistics of nodes out.
+ *
+ *   Y_r = M(base run of prompt pair x_r with S_r patched) − M(base run of x_r)
+ *   Y'_r = Y_r − Σ_{n ∈ S_r} Î(n)      (the control variate: what the estimates got wrong)
+ *
+ * D(n) of Y and D'(n) + Î(n), with D' of Y', both estimate the average marginal effect of n without bias, whatever the numbers
+ * Î are, so long as they were fixed before sampling. The second has 1 − R² of the variance, R² = 1 − var(Y')/var(Y).
+ *
+ * Of the samples only sums per node are kept. Subsets are made from the design, so a record of the R effects is a record of
+ * everything: adding them again, in their order, gives the same statistics to the bit. Centring makes the order matter, and it
+ * is why sums of shards are not merged: shards keep their effects, and one process adds those up (Kramár et al. 2024, AtP*,
+ * give the estimator).
+ */
+
+import { InputError, RunError } from "../errors.js";
+import { PairCentres } from "./centre.js";
+import { checkDesign, pairOfSample, type SubsetDesign, subsetRows } from "./design.js";
+import { IndependentSamples } from "./independent-samples.js";
+import { MatchedSamples } from "./matched-samples.js";
+import type { NodeSeries, SampleSums } from "./sample-sums.js";
+
+export interface ControlledSeries extends NodeSeries {
+  /** Share of the variance of the effects that the estimates explain; less than 0 where they do harm. NaN without variance. */
+  readonly rSquared: number;
+}
+
+export class SubsetMoments {
+  readonly design: SubsetDesign;
+  readonly #pairs: number;
+  readonly #estimates: Float64Array | undefined;
+  readonly #centres: readonly PairCentres[];
+  readonly #sums: SampleSums;
+  #samples = 0;
+  /** The first of two complementary samples. */
+  #waiting: { readonly rows: Uint32Array; readonly values: readonly number[] } | undefined;
+
+  /**
+   * @param pairs how many prompt pairs there are
+   * @param estimates Î by place in `design.nodes`; left out, there is no control variate
+   * @throws InputError as `checkDesign` does; for estimates that are not one finite number per node
+   */
+  constructor(design: SubsetDesign, pairs: number, estimates?: Float64Array) {
+    checkDesign(design);
+    const nodes = design.nodes.length;
+    if (estimates && estimates.length !== nodes) {
+      throw new InputError(
+        `SubsetMoments: expected ${nodes} estimates, one per node, got ${estimates.length}`,
+      );
+    }
+    const unknown = estimates?.findIndex((estimate) => !Number.isFinite(estimate)) ?? -1;
+    if (estimates && unknown >= 0) {
+      throw new InputError(
+        `SubsetMoments: expected a finite estimate of every node, got ${estimates[unknown]} for node ${design.nodes[unknown]}`,
+      );
+    }
+    const series = estimates ? 2 : 1;
+    this.design = design;
+    this.#pairs = pairs;
+    this.#estimates = estimates;
+    this.#centres = Array.from({ length: series }, () => new PairCentres(pairs));
+    this.#sums = design.complementary
+      ? new MatchedSamples(nodes, series)
+      : new IndependentSamples(nodes, series);
+  }
+
+  /** How many samples were added. */
+  get samples(): number {
+    return this.#samples;
+  }
+
+  /**
+   * How many observations the statistics are made of: all samples but the first of every prompt pair; of complementary ones,
+   * pairs of samples.
+   */
+  get observations(): number {
+    return this.#sums.count;
+  }
+
+  /**
+   * Adds the next sample: effects are given in the order of the samples' numbers, from 0.
+   * @throws RunError for an effect that is not finite
+   */
+  add(effect: number): void {
+    const sample = this.#samples;
+    if (!Number.isFinite(effect)) {
+      throw new RunError(`SubsetMoments: expected a finite effect of sample ${sample}, got ${effect}`);
+    }
+    const rows = subsetRows(this.design, sample);
+    const values = this.#estimates ? [effect, effect - sumAt(this.#estimates, rows)] : [effect];
+    this.#samples++;
+    if (this.design.complementary) this.#addComplementary(rows, values);
+    else this.#addCentred(rows, values, pairOfSample(this.design, sample, this.#pairs));
+  }
+
+  #addCentred(rows: Uint32Array, values: readonly number[], pair: number): void {
+    const centred: number[] = [];
+    values.forEach((value, s) => {
+      const deviation = this.#centres[s].centred(pair, value);
+      if (deviation !== undefined) centred.push(deviation);
+    });
+    if (centred.length > 0) this.#sums.add(rows, centred);
+  }
+
+  #addComplementary(rows: Uint32Array, values: readonly number[]): void {
+    const first = this.#waiting;
+    this.#waiting = first ? undefined : { rows, values };
+    if (!first) return;
+    this.#sums.add(
+      first.rows,
+      first.values.map((value, s) => value - values[s]),
+    );
+  }
+
+  /** Statistics of Y. */
+  get plain(): NodeSeries {
+    return { size: this.design.nodes.length, statistics: (row) => this.#sums.statistics(0, row) };
+  }
+
+  /** Statistics of Y', estimates added back; undefined without estimates. */
+  get controlled(): ControlledSeries | undefined {
+    const estimates = this.#estimates;
+    if (!estimates) return undefined;
+    const variance = this.#sums.variance(0);
+    return {
+      size: estimates.length,
+      rSquared: variance === 0 ? Number.NaN : 1 - this.#sums.variance(1) / variance,
+      statistics: (row) => {
+        const rest = this.#sums.statistics(1, row);
+        return { ...rest, difference: rest.difference + estimates[row] };
+      },
+    };
+  }
+}
+
+function sumAt(values: Float64Array, rows: Uint32Array): number {
+  let sum = 0;
+  for (const row of rows) sum += values[row];
+  return sum;
+}
