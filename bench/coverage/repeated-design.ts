@@ -58,7 +58,7 @@ export function repeatDesign(
   ] as const;
   for (let repetition = 0; repetition < repetitions; repetition++) {
     const design = { nodes, probability, seed: repetition, complementary };
-    const moments = new SubsetMoments(design, system.pairs, system.estimates);
+    const moments = new SubsetMoments(design, system.pairs, [system.estimates]);
     sizes.forEach((size, s) => {
       while (moments.samples < size) moments.add(effectOfSample(system, design, moments.samples));
       const { plain, controlled } = moments;

@@ -13,6 +13,8 @@ export interface CertificateLook {
   readonly nodes: number;
   /** Samples of the round so far. */
   readonly samples: number;
+  /** How often two given nodes were patched together, on average. */
+  readonly together: number;
   /** What the bound had to stay below: the k-th verified contribution at that time. */
   readonly threshold: number;
   readonly plain: LookBound;
@@ -135,7 +137,8 @@ function assumptionsOf({ sampling, prevalence, confidence }: CertificateFacts): 
     ...(sampling
       ? [
           `The bound speaks of a node's average marginal effect: what patching it changes, with its sign, on average over the pairs and over random subsets of the other unverified nodes patched with it (each with probability ${sampling.probability}). That is the effect of the node alone where effects add up. A node that acts only alone, only together with many others, or with opposite signs on different pairs can have a larger contribution.`,
-          "Means of samples are taken to be t-distributed: an approximation, good for many samples (at least 30 with and without each node are asked for).",
+          `What nodes do only together with others shows as far as they were patched together: any two of them ${Math.min(...sampling.looks.map(({ together }) => together)).toPrecision(2)} times or more on average, at every look.`,
+          "Means of samples are taken to be t-distributed, widened where they are skewed: an approximation, good for many samples (at least 30 with and without each node are asked for).",
           `Look j has the share 1/(j(j + 1)) of the error probability ${Number((1 - confidence).toPrecision(DIGITS))}, so that all looks hold together.`,
         ]
       : []),

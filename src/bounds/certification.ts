@@ -11,17 +11,16 @@
  * Where patching every node that is left costs less than the next samples, that is done instead.
  */
 
-import { costAhead } from "../exact/cost-ahead.js";
+import { costOfNodes } from "../exact/cost-ahead.js";
 import type { ExactOptions } from "../exact/patch-sets.js";
 import { scoresOfRuns } from "../exact/scores-of-runs.js";
 import { sweepNodes } from "../exact/sweep/sweep.js";
 import type { Model } from "../model/model.js";
 import { formatNodeId } from "../nodes/node-id.js";
-import { type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
+import { type NodeSet, nodeAt } from "../nodes/node-space.js";
 import { joinVerified, type Ranking, rankNodes, type VerifiedNodes } from "../nodes/ranking.js";
-import { contribution, makeScoreTable, meanEffect, type ScoreTable } from "../nodes/score-table.js";
+import { contribution, makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
-import { replacesValues } from "../sources/draws.js";
 import { boundsOf, type SeriesBounds } from "./bounds.js";
 import {
   type Certificate,
@@ -34,6 +33,7 @@ import { levelOfLook, sampleSizesOfLooks } from "./looks.js";
 import { nodeBound } from "./maximum.js";
 import { SubsetMoments } from "./moments.js";
 import { observeSamples } from "./observe.js";
+import { estimatesByPair } from "./pair-estimates.js";
 import { type Prevalence, samplePrevalence } from "./prevalence.js";
 
 export interface CertifyOptions {
@@ -67,21 +67,6 @@ export interface Certified {
  */
 const FIRST_INSIDE = 60;
 
-/**
- * What patching nodes one by one costs at most, in forward equivalents.
- * @param nodes default: all of the space
- */
-export function costOfVerifying(
-  model: Model,
-  pairs: readonly Pair[],
-  space: NodeSpace,
-  { source }: Pick<ExactOptions, "source">,
-  nodes: NodeSet = Uint32Array.from({ length: space.size }, (_, node) => node),
-): number {
-  const draws = source && !replacesValues(source) ? source.draws : 1;
-  return costAhead(model.config, pairs, { space, starts: nodes, draws }).forwardEquivalents;
-}
-
 /** One certification; its result is there once it has run. */
 export class Certification {
   #verified: VerifiedNodes = { nodes: new Uint32Array(), scores: makeScoreTable(0) };
@@ -90,6 +75,7 @@ export class Certification {
   #bound = Number.POSITIVE_INFINITY;
   #spent = { verify: 0, sample: 0 };
   #costPerNode: number | undefined;
+  #byPair: readonly Float32Array[] | undefined;
 
   constructor(
     readonly model: Model,
@@ -104,8 +90,7 @@ export class Certification {
     const { topK, prevalenceSample } = this.options;
     await this.#verify(this.estimated.order.slice(0, topK));
     if (prevalenceSample > 0 && this.#unverified().length > 0) await this.#drawSample();
-    const { inclusion } = this.options;
-    let samples = Math.ceil(FIRST_INSIDE / Math.min(inclusion, 1 - inclusion)) + this.pairs.length;
+    let samples = this.#firstLook();
     for (let round = 1; this.#unverified().length > 0; round++) {
       const keepers = await this.#round(round, samples);
       if (!keepers) return;
@@ -144,6 +129,15 @@ export class Certification {
     this.#verified = joinVerified(this.#verified, verified);
     this.#spent.verify += forwardEquivalents;
     await this.options.onVerified?.(this.#ranking());
+  }
+
+  /** Enough samples for a bound of every node, and for two nodes to meet; as many of every pair. */
+  #firstLook(): number {
+    const { inclusion, confidence } = this.options;
+    const inside = FIRST_INSIDE / Math.min(inclusion, 1 - inclusion);
+    const together = -Math.log(1 - confidence) / inclusion ** 2;
+    const B = this.pairs.length;
+    return B * (1 + Math.ceil(Math.max(inside, together) / B));
   }
 
   /** The k-th largest verified contribution. */
@@ -191,7 +185,7 @@ export class Certification {
 
   /** What verifying nodes costs: at most, or as the random sample did. */
   #costOf(nodes: NodeSet): number {
-    const atMost = costOfVerifying(this.model, this.pairs, this.estimated.space, this.exact, nodes);
+    const atMost = costOfNodes(this.model.config, this.pairs, this.estimated.space, this.exact, nodes);
     return this.#costPerNode === undefined ? atMost : Math.min(atMost, this.#costPerNode * nodes.length);
   }
 
@@ -206,28 +200,21 @@ export class Certification {
     firstLook: number,
   ): Promise<{ readonly nodes: NodeSet; readonly samples: number } | undefined> {
     const { inclusion, seed, confidence } = this.options;
-    const { space } = this.estimated;
     const nodes = this.#unverified();
+    if (await this.#endsBefore(nodes, firstLook)) return undefined;
     const design = { nodes, probability: inclusion, seed: (seed + round) | 0 };
-    const estimates = Float64Array.from(nodes, (node) => meanEffect(this.estimates, node));
-    const moments = new SubsetMoments(design, this.pairs.length, estimates);
-    const all = this.#costOf(nodes);
+    const B = this.pairs.length;
+    const moments = new SubsetMoments(design, B, await this.#controlOf(nodes));
     // A sample costs a forward pass at most, and every look the unpatched runs of all pairs.
-    const most = Math.floor(this.#left() - 2 * this.pairs.length);
+    const most = B * Math.floor(this.#left() / B - 2);
     for (const size of sampleSizesOfLooks(firstLook, Math.max(firstLook, most))) {
-      const cost = size - moments.samples + 2 * this.pairs.length;
-      if (all <= Math.min(cost, this.#left())) {
-        await this.#verify(nodes);
-        return undefined;
-      }
-      if (cost > this.#left()) return undefined;
-      const range = { first: moments.samples, end: size };
+      if (await this.#endsBefore(nodes, size - moments.samples)) return undefined;
       const { effects, forwardEquivalents } = await observeSamples(
         this.model,
         this.pairs,
-        space,
+        this.estimated.space,
         design,
-        range,
+        { first: moments.samples, end: size },
         this.exact,
       );
       effects.forEach((effect) => {
@@ -244,19 +231,45 @@ export class Certification {
     return undefined;
   }
 
+  /** Whether there is no more sampling: it would go beyond the budget, or verifying all nodes costs less, which is done. */
+  async #endsBefore(nodes: NodeSet, samples: number): Promise<boolean> {
+    const cost = samples + 2 * this.pairs.length;
+    if (this.#costOf(nodes) <= Math.min(cost, this.#left())) {
+      await this.#verify(nodes);
+      return true;
+    }
+    return cost > this.#left();
+  }
+
+  /** Estimates of the nodes by pair, which are made once. */
+  async #controlOf(nodes: NodeSet): Promise<Float32Array[]> {
+    if (!this.#byPair) {
+      const { byPair, forwardEquivalents } = await estimatesByPair(
+        this.model,
+        this.pairs,
+        this.estimated.space,
+        this.exact,
+      );
+      this.#byPair = byPair;
+      this.#spent.sample += forwardEquivalents;
+    }
+    return this.#byPair.map((estimates) => Float32Array.from(nodes, (node) => estimates[node]));
+  }
+
   /** Looks at the bound, and keeps what was seen. */
   #look(moments: SubsetMoments, round: number): { look: number; threshold: number; bound: number } {
     const { confidence } = this.options;
     const threshold = this.#threshold();
     const look = this.#looks.length + 1;
     const report = boundsOf(moments, { confidences: [confidence], thresholds: [threshold], look });
-    const { plain, controlled, samples } = report;
+    const { plain, controlled, samples, together } = report;
     if (!controlled) throw new Error("look: expected bounds with the control variate, got none");
     this.#looks.push({
       look,
       round,
       nodes: moments.design.nodes.length,
       samples,
+      together,
       threshold,
       plain: this.#shown(plain),
       controlled: { ...this.#shown(controlled), rSquared: controlled.rSquared },

@@ -3,11 +3,12 @@
  */
 
 import { InputError } from "../errors.js";
+import { costOfNodes } from "../exact/cost-ahead.js";
 import type { ExactOptions } from "../exact/patch-sets.js";
 import type { Model } from "../model/model.js";
 import type { Ranking } from "../nodes/ranking.js";
 import type { Pair } from "../prompts/pair.js";
-import { Certification, type Certified, type CertifyOptions, costOfVerifying } from "./certification.js";
+import { Certification, type Certified, type CertifyOptions } from "./certification.js";
 import { checkComplete } from "./observe.js";
 
 export const DEFAULT_INCLUSION = 0.05;
@@ -46,7 +47,7 @@ export async function certify(
   const run = new Certification(model, pairs, estimated, estimates, exact, {
     topK,
     confidence,
-    budget: budget ?? 2 * costOfVerifying(model, pairs, space, exact),
+    budget: budget ?? 2 * costOfNodes(model.config, pairs, space, exact),
     inclusion,
     seed,
     prevalenceSample,

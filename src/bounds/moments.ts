@@ -5,7 +5,8 @@
  *   Y'_r = Y_r − Σ_{n ∈ S_r} Î(n)      (the control variate: what the estimates got wrong)
  *
  * D(n) of Y and D'(n) + Î(n), with D' of Y', both estimate the average marginal effect of n without bias, whatever the numbers
- * Î are, so long as they were fixed before sampling. The second has 1 − R² of the variance, R² = 1 − var(Y')/var(Y).
+ * Î are, so long as they were fixed before sampling. They may be those of the sample's own prompt pair; then the mean over
+ * pairs is added back, and for that to be the same mean as that of the samples, look when every pair has as many. The second has 1 − R² of the variance, R² = 1 − var(Y')/var(Y).
  *
  * Of the samples only sums per node are kept. Subsets are made from the design, so a record of the R effects is a record of
  * everything: adding them again, in their order, gives the same statistics to the bit. Centring makes the order matter, and it
@@ -28,7 +29,9 @@ export interface ControlledSeries extends NodeSeries {
 export class SubsetMoments {
   readonly design: SubsetDesign;
   readonly #pairs: number;
-  readonly #estimates: Float64Array | undefined;
+  /** By pair, or one list for all pairs; and their mean. */
+  readonly #estimates: readonly ArrayLike<number>[] | undefined;
+  readonly #mean: Float64Array;
   readonly #centres: readonly PairCentres[];
   readonly #sums: SampleSums;
   #samples = 0;
@@ -37,27 +40,19 @@ export class SubsetMoments {
 
   /**
    * @param pairs how many prompt pairs there are
-   * @param estimates Î by place in `design.nodes`; left out, there is no control variate
+   * @param estimates Î by place in `design.nodes`: a list for each prompt pair, or one for all of them; left out, there is no
+   *   control variate
    * @throws InputError as `checkDesign` does; for estimates that are not one finite number per node
    */
-  constructor(design: SubsetDesign, pairs: number, estimates?: Float64Array) {
+  constructor(design: SubsetDesign, pairs: number, estimates?: readonly ArrayLike<number>[]) {
     checkDesign(design);
     const nodes = design.nodes.length;
-    if (estimates && estimates.length !== nodes) {
-      throw new InputError(
-        `SubsetMoments: expected ${nodes} estimates, one per node, got ${estimates.length}`,
-      );
-    }
-    const unknown = estimates?.findIndex((estimate) => !Number.isFinite(estimate)) ?? -1;
-    if (estimates && unknown >= 0) {
-      throw new InputError(
-        `SubsetMoments: expected a finite estimate of every node, got ${estimates[unknown]} for node ${design.nodes[unknown]}`,
-      );
-    }
+    if (estimates) checkEstimates(design, pairs, estimates);
     const series = estimates ? 2 : 1;
     this.design = design;
     this.#pairs = pairs;
     this.#estimates = estimates;
+    this.#mean = meanOfLists(estimates ?? [], nodes);
     this.#centres = Array.from({ length: series }, () => new PairCentres(pairs));
     this.#sums = design.complementary
       ? new MatchedSamples(nodes, series)
@@ -87,10 +82,12 @@ export class SubsetMoments {
       throw new RunError(`SubsetMoments: expected a finite effect of sample ${sample}, got ${effect}`);
     }
     const rows = subsetRows(this.design, sample);
-    const values = this.#estimates ? [effect, effect - sumAt(this.#estimates, rows)] : [effect];
+    const pair = pairOfSample(this.design, sample, this.#pairs);
+    const estimates = this.#estimates?.[this.#estimates.length === 1 ? 0 : pair];
+    const values = estimates ? [effect, effect - sumAt(estimates, rows)] : [effect];
     this.#samples++;
     if (this.design.complementary) this.#addComplementary(rows, values);
-    else this.#addCentred(rows, values, pairOfSample(this.design, sample, this.#pairs));
+    else this.#addCentred(rows, values, pair);
   }
 
   #addCentred(rows: Uint32Array, values: readonly number[], pair: number): void {
@@ -119,21 +116,55 @@ export class SubsetMoments {
 
   /** Statistics of Y', estimates added back; undefined without estimates. */
   get controlled(): ControlledSeries | undefined {
-    const estimates = this.#estimates;
-    if (!estimates) return undefined;
+    if (!this.#estimates) return undefined;
+    const mean = this.#mean;
     const variance = this.#sums.variance(0);
     return {
-      size: estimates.length,
+      size: mean.length,
       rSquared: variance === 0 ? Number.NaN : 1 - this.#sums.variance(1) / variance,
       statistics: (row) => {
         const rest = this.#sums.statistics(1, row);
-        return { ...rest, difference: rest.difference + estimates[row] };
+        return { ...rest, difference: rest.difference + mean[row] };
       },
     };
   }
 }
 
-function sumAt(values: Float64Array, rows: Uint32Array): number {
+function checkEstimates(
+  { nodes }: SubsetDesign,
+  pairs: number,
+  estimates: readonly ArrayLike<number>[],
+): void {
+  if (estimates.length !== 1 && estimates.length !== pairs) {
+    throw new InputError(
+      `SubsetMoments: expected estimates of all ${pairs} prompt pairs, or one list for them, got ${estimates.length} lists`,
+    );
+  }
+  for (const list of estimates) {
+    if (list.length !== nodes.length) {
+      throw new InputError(
+        `SubsetMoments: expected ${nodes.length} estimates, one per node, got ${list.length}`,
+      );
+    }
+    for (let row = 0; row < list.length; row++) {
+      if (Number.isFinite(list[row])) continue;
+      throw new InputError(
+        `SubsetMoments: expected a finite estimate of every node, got ${list[row]} for node ${nodes[row]}`,
+      );
+    }
+  }
+}
+
+/** Zeros for no lists. */
+function meanOfLists(lists: readonly ArrayLike<number>[], length: number): Float64Array {
+  const mean = new Float64Array(length);
+  for (const list of lists) {
+    for (let row = 0; row < length; row++) mean[row] += list[row] / lists.length;
+  }
+  return mean;
+}
+
+function sumAt(values: ArrayLike<number>, rows: Uint32Array): number {
   let sum = 0;
   for (const row of rows) sum += values[row];
   return sum;

@@ -5,6 +5,8 @@ import { blockFlops, forwardFlops } from "../model/flops.js";
 import { type NodeSet, type NodeSpace, visitNodes } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
+import { replacesValues } from "../sources/draws.js";
+import type { PatchSource } from "../sources/source.js";
 import { setsPerBlock } from "./node-sets.js";
 import { hasWindow, type WindowShape } from "./windows.js";
 
@@ -52,4 +54,19 @@ export function costAhead(
     });
   }
   return { patchedRuns: draws * patchedRuns, forwardEquivalents: draws * forwardEquivalents };
+}
+
+/**
+ * The same of nodes patched one by one, in forward equivalents.
+ * @param nodes default: all of the space
+ */
+export function costOfNodes(
+  config: ModelConfig,
+  pairs: readonly Pair[],
+  space: NodeSpace,
+  { source }: { readonly source?: PatchSource },
+  nodes: NodeSet = Uint32Array.from({ length: space.size }, (_, node) => node),
+): number {
+  const draws = source && !replacesValues(source) ? source.draws : 1;
+  return costAhead(config, pairs, { space, starts: nodes, draws }).forwardEquivalents;
 }

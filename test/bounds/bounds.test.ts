@@ -14,7 +14,7 @@ const EFFECTS = [0.3, -2, 0.1];
 const TOGETHER = 0.2;
 
 function sampled(samples: number, estimates?: readonly number[]): SubsetMoments {
-  const moments = new SubsetMoments(DESIGN, 1, estimates && Float64Array.from(estimates));
+  const moments = new SubsetMoments(DESIGN, 1, estimates && [Float64Array.from(estimates)]);
   for (let sample = 0; sample < samples; sample++) {
     const rows = [...subsetRows(DESIGN, sample)];
     const both = rows.includes(1) && rows.includes(2);

@@ -39,7 +39,7 @@ describe("SubsetMoments", () => {
   it("equals two groups of stored samples, centred by hand, plain and with the estimates taken off", () => {
     fc.assert(
       fc.property(input, ({ effects, estimates, pairs }) => {
-        const moments = new SubsetMoments(DESIGN, pairs, Float64Array.from(estimates));
+        const moments = new SubsetMoments(DESIGN, pairs, [Float64Array.from(estimates)]);
         for (const effect of effects) moments.add(effect);
         expect(moments.samples).toBe(effects.length);
         expect(moments.observations).toBe(effects.length - pairs);
@@ -71,7 +71,7 @@ describe("SubsetMoments", () => {
 
   it("complementary: the difference of the two samples, nothing centred", () => {
     const effects = [3, 1, 2, 2.5, -1, 4, 7];
-    const moments = new SubsetMoments(HALVES, 2, Float64Array.of(1, 0, 0, 0));
+    const moments = new SubsetMoments(HALVES, 2, [Float64Array.of(1, 0, 0, 0)]);
     for (const effect of effects) moments.add(effect);
     // The seventh waits for its complement.
     expect([moments.samples, moments.observations]).toEqual([7, 3]);
@@ -86,9 +86,39 @@ describe("SubsetMoments", () => {
     });
   });
 
+  it.each([DESIGN, HALVES])(
+    "exact estimates of each pair leave nothing to chance where effects differ between pairs",
+    (design) => {
+      const byPair = [
+        Float64Array.of(2, -1, 0.5, 0),
+        Float64Array.of(-1, 0, 0.5, 3),
+        Float64Array.of(5, 1, 0.5, 0),
+      ];
+      const moments = new SubsetMoments(design, 3, byPair);
+      // As many samples of every pair: their mean effects are those of the pairs.
+      for (let sample = 0; sample < 60; sample++) {
+        const effects = byPair[pairOfSample(design, sample, 3)];
+        moments.add(subsetRows(design, sample).reduce((sum, row) => sum + effects[row], 0));
+      }
+      expect(moments.controlled?.rSquared).toBe(1);
+      [2, 0, 0.5, 1].forEach((effect, row) => {
+        expect(moments.controlled?.statistics(row)).toMatchObject({ difference: effect, standardError: 0 });
+      });
+      // The mean for all pairs explains less.
+      const [a, b, c] = byPair;
+      const mean = a.map((value, row) => (value + b[row] + c[row]) / 3);
+      const withMean = new SubsetMoments(design, 3, [mean]);
+      for (let sample = 0; sample < 60; sample++) {
+        const effects = byPair[pairOfSample(design, sample, 3)];
+        withMean.add(subsetRows(design, sample).reduce((sum, row) => sum + effects[row], 0));
+      }
+      expect(withMean.controlled?.rSquared).toBeLessThan(0.9);
+    },
+  );
+
   it.each([DESIGN, HALVES])("exact estimates of effects that add up leave nothing to chance", (design) => {
     const effects = Float64Array.of(2, -1, 0.5, 0);
-    const moments = new SubsetMoments(design, 3, effects);
+    const moments = new SubsetMoments(design, 3, [effects]);
     for (let sample = 0; sample < 60; sample++) {
       const rows = subsetRows(design, sample);
       moments.add(rows.reduce((sum, row) => sum + effects[row], 0));
@@ -134,7 +164,7 @@ describe("SubsetMoments", () => {
 
   it("gives the same to the bit when the effects are added again", () => {
     const run = () => {
-      const moments = new SubsetMoments(DESIGN, 2, Float64Array.of(0.1, 0.2, 0.3, 0.4));
+      const moments = new SubsetMoments(DESIGN, 2, [Float64Array.of(0.1, 0.2, 0.3, 0.4)]);
       for (let sample = 0; sample < 100; sample++) moments.add(Math.sin(sample));
       return [0, 1, 2, 3].map((row) => moments.controlled?.statistics(row));
     };
@@ -142,10 +172,10 @@ describe("SubsetMoments", () => {
   });
 
   it("refuses estimates that are not one finite number per node", () => {
-    expect(() => new SubsetMoments(DESIGN, 1, new Float64Array(3))).toThrow(
+    expect(() => new SubsetMoments(DESIGN, 1, [new Float64Array(3)])).toThrow(
       new InputError("SubsetMoments: expected 4 estimates, one per node, got 3"),
     );
-    expect(() => new SubsetMoments(DESIGN, 1, Float64Array.of(0, 1, Number.NaN, 2))).toThrow(
+    expect(() => new SubsetMoments(DESIGN, 1, [Float64Array.of(0, 1, Number.NaN, 2)])).toThrow(
       new InputError("SubsetMoments: expected a finite estimate of every node, got NaN for node 6"),
     );
   });
@@ -155,6 +185,9 @@ describe("SubsetMoments", () => {
     moments.add(1);
     expect(() => moments.add(Number.NaN)).toThrow(
       new RunError("SubsetMoments: expected a finite effect of sample 1, got NaN"),
+    );
+    expect(() => new SubsetMoments(DESIGN, 3, [new Float64Array(4), new Float64Array(4)])).toThrow(
+      "SubsetMoments: expected estimates of all 3 prompt pairs, or one list for them, got 2 lists",
     );
     expect(() => new SubsetMoments({ ...DESIGN, probability: 2 }, 1)).toThrow(InputError);
     expect(moments.controlled).toBeUndefined();
