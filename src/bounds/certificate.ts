@@ -136,7 +136,7 @@ function assumptionsOf({ sampling, prevalence, confidence }: CertificateFacts): 
     "Effects are those on these pairs, with this metric, direction and source; other prompts may differ.",
     ...(sampling
       ? [
-          `The bound speaks of a node's average marginal effect: what patching it changes, with its sign, on average over the pairs and over random subsets of the other unverified nodes patched with it (each with probability ${sampling.probability}). That is the effect of the node alone where effects add up. A node that acts only alone, only together with many others, or with opposite signs on different pairs can have a larger contribution.`,
+          `The bound speaks of a node's average marginal effect: what patching it changes, on average over random subsets of the other unverified nodes patched with it (each with probability ${sampling.probability}) and over the pairs, on each with the sign that its estimate has there. Where effects add up and the estimates' signs are right, that is the node's contribution. A node that acts only alone, or only together with many others, or whose estimates have wrong signs, can have a larger one.`,
           `What nodes do only together with others shows as far as they were patched together: any two of them ${Math.min(...sampling.looks.map(({ together }) => together)).toPrecision(2)} times or more on average, at every look.`,
           "Means of samples are taken to be t-distributed, widened where they are skewed: an approximation, good for many samples (at least 30 with and without each node are asked for).",
           `Look j has the share 1/(j(j + 1)) of the error probability ${Number((1 - confidence).toPrecision(DIGITS))}, so that all looks hold together.`,

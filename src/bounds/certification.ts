@@ -204,7 +204,7 @@ export class Certification {
     if (await this.#endsBefore(nodes, firstLook)) return undefined;
     const design = { nodes, probability: inclusion, seed: (seed + round) | 0 };
     const B = this.pairs.length;
-    const moments = new SubsetMoments(design, B, await this.#controlOf(nodes));
+    const moments = new SubsetMoments(design, B, await this.#controlOf(nodes), { oriented: true });
     // A sample costs a forward pass at most, and every look the unpatched runs of all pairs.
     const most = B * Math.floor(this.#left() / B - 2);
     for (const size of sampleSizesOfLooks(firstLook, Math.max(firstLook, most))) {

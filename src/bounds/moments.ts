@@ -19,6 +19,7 @@ import { PairCentres } from "./centre.js";
 import { checkDesign, pairOfSample, type SubsetDesign, subsetRows } from "./design.js";
 import { IndependentSamples } from "./independent-samples.js";
 import { MatchedSamples } from "./matched-samples.js";
+import { orientationOf } from "./orientation.js";
 import type { NodeSeries, SampleSums } from "./sample-sums.js";
 
 export interface ControlledSeries extends NodeSeries {
@@ -42,21 +43,34 @@ export class SubsetMoments {
    * @param pairs how many prompt pairs there are
    * @param estimates Î by place in `design.nodes`: a list for each prompt pair, or one for all of them; left out, there is no
    *   control variate
-   * @throws InputError as `checkDesign` does; for estimates that are not one finite number per node
+   * @param oriented whether effects count with the sign of the pair's estimate (orientation.ts); default: as they are
+   * @throws InputError as `checkDesign` does; for estimates that are not one finite number per node; for orientation without
+   *   estimates of each pair, or of complementary samples
    */
-  constructor(design: SubsetDesign, pairs: number, estimates?: readonly ArrayLike<number>[]) {
+  constructor(
+    design: SubsetDesign,
+    pairs: number,
+    estimates?: readonly ArrayLike<number>[],
+    { oriented = false }: { readonly oriented?: boolean } = {},
+  ) {
     checkDesign(design);
+    if (oriented && (estimates?.length !== pairs || design.complementary)) {
+      throw new InputError(
+        `SubsetMoments: expected estimates of all ${pairs} prompt pairs and independent samples for an orientation, got ${estimates?.length ?? 0} lists and ${design.complementary ? "complementary" : "independent"} samples`,
+      );
+    }
     const nodes = design.nodes.length;
     if (estimates) checkEstimates(design, pairs, estimates);
     const series = estimates ? 2 : 1;
     this.design = design;
     this.#pairs = pairs;
     this.#estimates = estimates;
-    this.#mean = meanOfLists(estimates ?? [], nodes);
+    this.#mean = meanOfLists(estimates ?? [], nodes, oriented ? Math.abs : (estimate) => estimate);
+    const orientation = oriented && estimates ? orientationOf(estimates) : undefined;
     this.#centres = Array.from({ length: series }, () => new PairCentres(pairs));
     this.#sums = design.complementary
       ? new MatchedSamples(nodes, series)
-      : new IndependentSamples(nodes, series);
+      : new IndependentSamples(nodes, series, orientation);
   }
 
   /** How many samples were added. */
@@ -96,7 +110,7 @@ export class SubsetMoments {
       const deviation = this.#centres[s].centred(pair, value);
       if (deviation !== undefined) centred.push(deviation);
     });
-    if (centred.length > 0) this.#sums.add(rows, centred);
+    if (centred.length > 0) this.#sums.add(rows, centred, pair);
   }
 
   #addComplementary(rows: Uint32Array, values: readonly number[]): void {
@@ -156,10 +170,14 @@ function checkEstimates(
 }
 
 /** Zeros for no lists. */
-function meanOfLists(lists: readonly ArrayLike<number>[], length: number): Float64Array {
+function meanOfLists(
+  lists: readonly ArrayLike<number>[],
+  length: number,
+  of: (estimate: number) => number,
+): Float64Array {
   const mean = new Float64Array(length);
   for (const list of lists) {
-    for (let row = 0; row < length; row++) mean[row] += list[row] / lists.length;
+    for (let row = 0; row < length; row++) mean[row] += of(list[row]) / lists.length;
   }
   return mean;
 }

@@ -33,8 +33,9 @@ export interface SampleSums {
   /**
    * One observation of every series.
    * @param rows the subset: places in U
+   * @param pair the prompt pair it was observed on; needed where effects are oriented
    */
-  add(rows: Uint32Array, values: readonly number[]): void;
+  add(rows: Uint32Array, values: readonly number[], pair?: number): void;
   statistics(series: number, row: number): NodeStatistics;
   /** Variance of all observations of a series. */
   variance(series: number): number;

@@ -116,6 +116,68 @@ describe("SubsetMoments", () => {
     },
   );
 
+  it("oriented: each pair's samples count with the sign of its estimate, as stored and turned by hand", () => {
+    fc.assert(
+      fc.property(input, ({ effects, estimates }) => {
+        const pairs = 3;
+        // Other signs on every pair, one of them 0.
+        const byPair = [0, 1, 2].map((pair) =>
+          Float64Array.from(estimates, (value, row) => (row === 3 ? 0 : value * (pair === row ? -1 : 1))),
+        );
+        const moments = new SubsetMoments(DESIGN, pairs, byPair, { oriented: true });
+        const plain = new SubsetMoments(DESIGN, pairs, byPair);
+        for (const effect of effects) {
+          moments.add(effect);
+          plain.add(effect);
+        }
+        expect(moments.controlled?.rSquared).toBe(plain.controlled?.rSquared);
+        const subsets = effects.map((_, sample) => [...subsetRows(DESIGN, sample)]);
+        const rest = effects.map(
+          (y, r) => y - subsets[r].reduce((sum, row) => sum + byPair[r % pairs][row], 0),
+        );
+        const centred = (values: readonly number[]) =>
+          values.map(
+            (value, r) => value - mean(values.slice(0, r).filter((_, at) => at % pairs === r % pairs)),
+          );
+        DESIGN.nodes.forEach((_, row) => {
+          const sign = (r: number) => (byPair[r % pairs][row] < 0 ? -1 : 1);
+          const groups = (values: readonly number[]) => {
+            const turned = centred(values).map((value, r) => sign(r) * value);
+            return [true, false].map((inside) =>
+              turned.filter((_v, r) => r >= pairs && subsets[r].includes(row) === inside),
+            );
+          };
+          const [a, b] = groups(effects);
+          if (a.length < 2 || b.length < 2) return;
+          const got = moments.plain.statistics(row);
+          near(got.difference, mean(a) - mean(b));
+          near(got.standardError, Math.sqrt(variance(a) / a.length + variance(b) / b.length));
+          const [aRest, bRest] = groups(rest);
+          const absolute = mean(byPair.map((list) => Math.abs(list[row])));
+          near(moments.controlled?.statistics(row).difference ?? 0, mean(aRest) - mean(bRest) + absolute);
+        });
+      }),
+    );
+  });
+
+  it("oriented: effects of opposite signs do not cancel", () => {
+    const byPair = [Float64Array.of(2, -1, 0.5, 0), Float64Array.of(-2, 1, 0.5, 0)];
+    const oriented = new SubsetMoments(DESIGN, 2, byPair, { oriented: true });
+    const plain = new SubsetMoments(DESIGN, 2, byPair);
+    for (let sample = 0; sample < 80; sample++) {
+      const effect = subsetRows(DESIGN, sample).reduce((sum, row) => sum + byPair[sample % 2][row], 0);
+      oriented.add(effect);
+      plain.add(effect);
+    }
+    // Means of |2|, |−2|; |−1|, |1|; |0.5|, |0.5|; 0 — and of 2, −2; −1, 1; 0.5, 0.5; 0.
+    [2, 1, 0.5, 0].forEach((contribution, row) => {
+      expect(oriented.controlled?.statistics(row).difference).toBeCloseTo(contribution, 12);
+    });
+    [0, 0, 0.5, 0].forEach((signed, row) => {
+      expect(plain.controlled?.statistics(row).difference).toBeCloseTo(signed, 12);
+    });
+  });
+
   it.each([DESIGN, HALVES])("exact estimates of effects that add up leave nothing to chance", (design) => {
     const effects = Float64Array.of(2, -1, 0.5, 0);
     const moments = new SubsetMoments(design, 3, [effects]);
@@ -188,6 +250,13 @@ describe("SubsetMoments", () => {
     );
     expect(() => new SubsetMoments(DESIGN, 3, [new Float64Array(4), new Float64Array(4)])).toThrow(
       "SubsetMoments: expected estimates of all 3 prompt pairs, or one list for them, got 2 lists",
+    );
+    const lists = [new Float64Array(4), new Float64Array(4)];
+    expect(() => new SubsetMoments(DESIGN, 2, [lists[0]], { oriented: true })).toThrow(
+      "SubsetMoments: expected estimates of all 2 prompt pairs and independent samples for an orientation, got 1 lists and independent samples",
+    );
+    expect(() => new SubsetMoments(HALVES, 2, lists, { oriented: true })).toThrow(
+      "got 2 lists and complementary samples",
     );
     expect(() => new SubsetMoments({ ...DESIGN, probability: 2 }, 1)).toThrow(InputError);
     expect(moments.controlled).toBeUndefined();
