@@ -1,21 +1,18 @@
 /** @file `atp localize`: all selected nodes estimated, the best verified, and made certain with `--confidence`. */
 
-import { join } from "node:path";
 import { InputError } from "../errors.js";
 import { checkCertifiable, localize } from "../localize.js";
 import { writeCertificate } from "../report/certificate-file.js";
 import type { CliContext } from "./context.js";
 import { checkSelection } from "./estimate-command.js";
 import type { LocalizeCommandOptions } from "./options.js";
-import { checkReplaceable } from "./output-folder.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
 import { saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
 
 export async function localizeCommand(options: LocalizeCommandOptions, context: CliContext): Promise<void> {
-  const { topK, confidence, budget, inclusion, prevalenceSample, seed, out } = options;
-  const certificateFile = join(out, "certificate.json");
+  const { topK, confidence, budget, inclusion, prevalenceSample, seed } = options;
   const certification = {
     ...(confidence !== undefined && { confidence }),
     ...(budget !== undefined && { budget }),
@@ -27,10 +24,9 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
     "localize",
     options,
     context,
-    async (prepared) => {
-      const sites = checkSelection(prepared, options);
-      await checkCertificate(prepared, options, certificateFile);
-      return sites;
+    (prepared) => {
+      checkCertificate(prepared, options);
+      return checkSelection(prepared, options);
     },
     (run, sites) =>
       withSource(run, sites, async (runOptions) => {
@@ -54,23 +50,17 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
         });
         run.clock.lap("verify");
         const saved = await saveRun(run, ranking, context);
-        if (certificate) await writeCertificate(certificateFile, certificate);
-        printRun(
-          saved,
-          run.files,
-          options.json === true,
-          certificate && { certificate, file: certificateFile },
-        );
+        if (certificate) await writeCertificate(run.files.certificate, certificate);
+        printRun(saved, run.files, options.json === true, certificate);
       }),
   );
 }
 
 /** @throws InputError for options that need --confidence, or that a certificate cannot be made with */
-async function checkCertificate(
+function checkCertificate(
   { opened, pairs }: PreparedRun,
   { confidence, budget, inclusion, prevalenceSample, topK, nodes, positions, seed }: LocalizeCommandOptions,
-  file: string,
-): Promise<void> {
+): void {
   if (confidence === undefined) {
     for (const [option, value] of Object.entries({
       "--budget": budget,
@@ -81,7 +71,6 @@ async function checkCertificate(
     }
     return;
   }
-  await checkReplaceable(file);
   checkCertifiable(opened, pairs, {
     nodes,
     positions,

@@ -9,6 +9,8 @@ export interface OutputFiles {
   readonly folder: string;
   readonly ranked: string;
   readonly summary: string;
+  /** Of commands that certify. */
+  readonly certificate: string;
 }
 
 /**
@@ -17,7 +19,12 @@ export interface OutputFiles {
  *   name of a result
  */
 export async function checkOutputFolder(folder: string): Promise<OutputFiles> {
-  const files = { folder, ranked: join(folder, "ranked.csv"), summary: join(folder, "summary.json") };
+  const files = {
+    folder,
+    ranked: join(folder, "ranked.csv"),
+    summary: join(folder, "summary.json"),
+    certificate: join(folder, "certificate.json"),
+  };
   let existing = resolve(folder);
   while (!(await isThere(existing))) existing = dirname(existing);
   if (!(await stat(existing)).isDirectory()) {
@@ -28,7 +35,7 @@ export async function checkOutputFolder(folder: string): Promise<OutputFiles> {
   } catch {
     throw new InputError(`--out: expected a folder that can be written to, got ${existing}`);
   }
-  for (const file of [files.ranked, files.summary]) await checkReplaceable(file);
+  for (const file of [files.ranked, files.summary, files.certificate]) await checkReplaceable(file);
   return files;
 }
 

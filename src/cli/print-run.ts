@@ -15,25 +15,30 @@ const DIRECTION_TEXTS = {
 
 /**
  * @param json one JSON document, nothing else
- * @param certified what is certain of the list, and where that was written
+ * @param certificate what is certain of the list, where that was asked for
  */
 export function printRun(
   { summary, rows }: SavedRun,
-  { ranked, summary: file, metrics }: Omit<OutputFiles, "folder"> & { readonly metrics?: string },
+  {
+    ranked,
+    summary: file,
+    certificate: certificateFile,
+    metrics,
+  }: Omit<OutputFiles, "folder"> & { readonly metrics?: string },
   json: boolean,
-  certified?: { readonly certificate: Certificate; readonly file: string },
+  certificate?: Certificate,
 ): void {
   if (json) {
     const files = {
       ranked,
       ...(metrics !== undefined && { metrics }),
-      ...(certified && { certificate: certified.file }),
+      ...(certificate && { certificate: certificateFile }),
       summary: file,
     };
     const document = {
       ...summary,
       files,
-      ...(certified && { certificate: certified.certificate }),
+      ...(certificate && { certificate }),
       nodes: rows,
     };
     printResult(JSON.stringify(document, undefined, 2));
@@ -46,11 +51,11 @@ export function printRun(
       "",
       table,
       "",
-      ...(certified ? [...certificateLines(certified.certificate), ""] : []),
+      ...(certificate ? [...certificateLines(certificate), ""] : []),
       footing(summary, [
         ranked,
         ...(metrics === undefined ? [] : [metrics]),
-        ...(certified ? [certified.file] : []),
+        ...(certificate ? [certificateFile] : []),
         file,
       ]),
     ].join("\n"),

@@ -1,5 +1,6 @@
 /** @file The files of a run, and what is kept of its rows for the terminal. */
 
+import { rm } from "node:fs/promises";
 import { meanOf } from "../exact/pair-statistics.js";
 import type { MetricOfRuns } from "../exact/patched-runs.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
@@ -29,7 +30,7 @@ export interface SaveOptions {
   readonly bestOnly?: boolean;
 }
 
-/** Writes ranked.csv, then summary.json. */
+/** Writes ranked.csv, then summary.json. A certificate of the list that was there before goes with it. */
 export async function saveRun(
   run: StartedRun,
   ranking: Ranking & { readonly metrics?: readonly MetricOfRuns[] },
@@ -51,6 +52,7 @@ export async function saveRun(
       yield row;
     }
   }
+  await rm(run.files.certificate, { force: true });
   await writeRankedCsv(run.files.ranked, counted(), { signal });
   run.progress.finish();
   const summary: RunSummary = {

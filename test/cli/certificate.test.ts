@@ -1,6 +1,6 @@
 /** `atp localize --confidence`: what is certain of the list. */
 
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -46,6 +46,11 @@ describe("atp localize --confidence", () => {
     for (const claim of certificate.claims) expect(stdout).toContain(`proved     ${claim}`);
     for (const assumption of certificate.assumptions) expect(stdout).toContain(`assumed    ${assumption}`);
     expect(stdout).toContain(join(folder, "certificate.json"));
+
+    // A list without a certificate in its place: the old one would speak of another list.
+    const again = await runCli(["localize", ...FEW, "--top-k", "1", "--nodes", "mlpOut", "--out", folder]);
+    expect(again.code).toBe(0);
+    expect(await readdir(folder)).not.toContain("certificate.json");
   });
 
   it("prints one JSON document with the certificate in it", async () => {
