@@ -11,20 +11,38 @@ export const DEFAULT_ACTIVATION_BUDGET_BYTES = 2 ** 30;
 
 const FLOAT_BYTES = 4;
 
+/** @throws InputError for a budget that is not a positive number */
+export function checkBudget(budgetBytes: number): void {
+  if (budgetBytes > 0) return;
+  throw new InputError(`checkBudget: expected a positive activationBudgetBytes, got ${budgetBytes}`);
+}
+
 /**
- * What a run of a sweep takes.
+ * What a run of a sweep takes outside of its attention.
  * @param tokens positions at which it is computed
- * @param T token length of its prompt
  */
 export function bytesOfRun(
-  { width, heads, kvHeads, headWidth, mlpWidth, gated }: ModelConfig,
+  { width, heads, headWidth, mlpWidth, gated }: ModelConfig,
   tokens: number,
-  T: number,
 ): number {
-  // Per token the residual stream, both norms, queries and head outputs, the activation with its terms, and the pattern;
-  // and the keys and values of the whole prompt, as rows and by head.
-  const perToken = 10 * width + 6 * heads * headWidth + (gated ? 8 : 6) * mlpWidth + 4 * heads * T;
-  return FLOAT_BYTES * (tokens * perToken + T * 4 * kvHeads * headWidth);
+  // The residual stream, both norms, queries and head outputs, and the activation with its terms.
+  return FLOAT_BYTES * tokens * (10 * width + 4 * heads * headWidth + (gated ? 8 : 6) * mlpWidth);
+}
+
+/**
+ * What the attention of each run takes beside others: all of them ask at the positions at which one does.
+ * @param positions from the first to the last of any run
+ * @param keys positions that are looked at
+ */
+export function bytesOfAttention(
+  { heads, kvHeads, headWidth }: ModelConfig,
+  positions: number,
+  keys: number,
+): number {
+  // Scores, masked scores and pattern; queries and head outputs; keys and values, as rows and by head.
+  const floats =
+    3 * positions * heads * keys + 4 * positions * heads * headWidth + 4 * keys * kvHeads * headWidth;
+  return FLOAT_BYTES * floats;
 }
 
 /**
@@ -37,9 +55,7 @@ export function tokensWithin(
   { width, heads, headWidth, mlpWidth, gated }: ModelConfig,
   T: number,
 ): number {
-  if (!(budgetBytes > 0)) {
-    throw new InputError(`tokensWithin: expected a positive activationBudgetBytes, got ${budgetBytes}`);
-  }
+  checkBudget(budgetBytes);
   // Live at the worst moment of a block: the residual stream, both norms, queries, keys and values with those of the
   // positions before, the pattern and its scores, and the activation with its terms.
   const floats = 10 * width + 8 * heads * headWidth + 4 * heads * T + (gated ? 8 : 6) * mlpWidth;

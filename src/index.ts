@@ -21,7 +21,7 @@ export type { Certified, CertifyOptions } from "./bounds/certification.js";
 export { certify } from "./bounds/certify.js";
 export { clopperPearsonUpper } from "./bounds/clopper-pearson.js";
 export { type SubsetDesign, subsetRows } from "./bounds/design.js";
-export { SubsetMoments } from "./bounds/moments.js";
+export { type ControlledSeries, SubsetMoments } from "./bounds/moments.js";
 export { observeSamples, type SampleEffects } from "./bounds/observe.js";
 export {
   type Prevalence,
@@ -31,6 +31,8 @@ export {
   type StratumOutcome,
   samplePrevalence,
 } from "./bounds/prevalence.js";
+export type { NodeSeries, NodeStatistics } from "./bounds/sample-sums.js";
+export type { StrataOptions } from "./bounds/strata.js";
 export {
   type LoadModelOptions,
   loadModel,
@@ -60,6 +62,7 @@ export {
   type OrderedNodes,
   type SignedNode,
 } from "./exact/faithfulness.js";
+export type { BlockLimits, NodeSets } from "./exact/node-sets.js";
 export {
   type ExactEffects,
   type ExactOptions,
@@ -107,7 +110,7 @@ export {
   nodeAt,
 } from "./nodes/node-space.js";
 export { type PositionMode, positionLabels } from "./nodes/positions.js";
-export { type RankedNode, type Ranking, rankedNodes } from "./nodes/ranking.js";
+export { type RankedNode, type Ranking, rankedNodes, type VerifiedNodes } from "./nodes/ranking.js";
 export {
   cancellationRatio,
   contribution,

@@ -9,7 +9,7 @@ import { InputError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import type { NodeSpace } from "../nodes/node-space.js";
 import { addZeros, makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
-import { batchPairs, type PairBatch } from "../prompts/buckets.js";
+import { batchPairs, checkBatchSize, type PairBatch } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import { checkModelForMetric } from "../prompts/metrics/internal.js";
 import { readingOf } from "../prompts/metrics/internal-reader.js";
@@ -99,6 +99,7 @@ export async function estimateInBatches(
   };
   let done = 0;
   // All draws of a pair go together: they are averaged before anything is taken absolute.
+  checkBatchSize(batchSize);
   for (const batch of batchPairs(pairs, Math.max(1, Math.floor(batchSize / draws)))) {
     await nextBatch(signal);
     const { base, source, forwardEquivalents } = await estimateBatch(

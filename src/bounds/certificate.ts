@@ -104,7 +104,11 @@ function claimsOf(facts: CertificateFacts): string[] {
     return [`All ${nodes.total} nodes were verified by exact patching: the top ${topK} are the top ${topK}.`];
   }
   const words: string[] = [];
-  if (bound === undefined) {
+  if (threshold === 0) {
+    words.push(
+      `Not certified: the k-th verified contribution is 0, and nothing can be bounded below that; ${unverified} nodes were not verified. Ask for a smaller top ${topK}.`,
+    );
+  } else if (bound === undefined) {
     words.push(
       `Not certified: the budget of ${Math.round(facts.cost.budget)} forward equivalents was used up before there were enough samples for a bound.`,
     );

@@ -21,6 +21,7 @@ import { type NodeSet, nodeAt } from "../nodes/node-space.js";
 import { joinVerified, type Ranking, rankNodes, type VerifiedNodes } from "../nodes/ranking.js";
 import { contribution, makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
+import { drawsOf } from "../sources/draws.js";
 import { boundsOf, type SeriesBounds } from "./bounds.js";
 import {
   type Certificate,
@@ -42,7 +43,7 @@ export interface CertifyOptions {
   /** Such as 0.99; of the bound, and of the statement on the random sample. */
   readonly confidence: number;
   /**
-   * Most forward equivalents for verifying and sampling; default: twice what patching every node would cost at most, which is
+   * Most forward equivalents for verifying and sampling; the top k are verified in any case. Default: twice what patching every node would cost at most, which is
    * enough for a certificate in any case.
    */
   readonly budget?: number;
@@ -67,6 +68,9 @@ export interface Certified {
  */
 const FIRST_INSIDE = 60;
 
+/** Forward equivalents of a pair's estimates: two forward passes and a backward one. */
+const ESTIMATE_COST = 3;
+
 /** One certification; its result is there once it has run. */
 export class Certification {
   #verified: VerifiedNodes = { nodes: new Uint32Array(), scores: makeScoreTable(0) };
@@ -89,12 +93,19 @@ export class Certification {
   async run(): Promise<void> {
     const { topK, prevalenceSample } = this.options;
     await this.#verify(this.estimated.order.slice(0, topK));
+    if (this.#threshold() === 0) {
+      // No bound is below 0: the top k are certain only where every node is verified.
+      const rest = this.#unverified();
+      if (this.#costOf(rest) <= this.#left()) await this.#verify(rest);
+      return;
+    }
     if (prevalenceSample > 0 && this.#unverified().length > 0) await this.#drawSample();
     let samples = this.#firstLook();
     for (let round = 1; this.#unverified().length > 0; round++) {
       const keepers = await this.#round(round, samples);
       if (!keepers) return;
       await this.#verify(keepers.nodes);
+      if (this.#bound < this.#threshold()) return;
       samples = keepers.samples;
     }
   }
@@ -147,6 +158,11 @@ export class Certification {
     return contributions[Math.max(0, nodes.length - this.options.topK)];
   }
 
+  /** How often a pair is run for each sample. */
+  get #draws(): number {
+    return drawsOf(this.exact.source);
+  }
+
   /** Ascending. */
   #unverified(): NodeSet {
     const known = new Set(this.#verified.nodes);
@@ -170,6 +186,8 @@ export class Certification {
   async #drawSample(): Promise<void> {
     const { prevalenceSample, confidence, seed } = this.options;
     const nodes = this.#unverified();
+    const share = Math.min(1, prevalenceSample / nodes.length);
+    if (share * this.#costOf(nodes) > this.#left()) return;
     const prevalence = await samplePrevalence(this.model, this.pairs, this.estimated.space, nodes, {
       ...this.exact,
       budget: prevalenceSample,
@@ -206,7 +224,7 @@ export class Certification {
     const B = this.pairs.length;
     const moments = new SubsetMoments(design, B, await this.#controlOf(nodes), { oriented: true });
     // A sample costs a forward pass at most, and every look the unpatched runs of all pairs.
-    const most = B * Math.floor(this.#left() / B - 2);
+    const most = B * Math.floor(this.#left() / (B * this.#draws) - 2);
     for (const size of sampleSizesOfLooks(firstLook, Math.max(firstLook, most))) {
       if (await this.#endsBefore(nodes, size - moments.samples)) return undefined;
       const { effects, forwardEquivalents } = await observeSamples(
@@ -226,14 +244,16 @@ export class Certification {
       const keepers = rowsAtLeast(moments, threshold, levelOfLook(1 - confidence, look)).map(
         (row) => nodes[row],
       );
-      if (this.#costOf(keepers) <= Math.min(size, this.#left())) return { nodes: keepers, samples: size };
+      if (this.#costOf(keepers) <= Math.min(this.#draws * size, this.#left()))
+        return { nodes: keepers, samples: size };
     }
     return undefined;
   }
 
   /** Whether there is no more sampling: it would go beyond the budget, or verifying all nodes costs less, which is done. */
   async #endsBefore(nodes: NodeSet, samples: number): Promise<boolean> {
-    const cost = samples + 2 * this.pairs.length;
+    const control = this.#byPair ? 0 : ESTIMATE_COST * this.pairs.length;
+    const cost = this.#draws * (samples + 2 * this.pairs.length + control);
     if (this.#costOf(nodes) <= Math.min(cost, this.#left())) {
       await this.#verify(nodes);
       return true;

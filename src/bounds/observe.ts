@@ -61,7 +61,7 @@ export function checkComplete({ labels }: NodeSpace, pairs: readonly Pair[]): vo
     const missing = labels.find((label) => spanInPair(label, pair) === undefined);
     if (missing === undefined) continue;
     throw new InputError(
-      `observeSamples: ${pair.origin}: expected pairs that have every position of the nodes, got one without ${missing}: ` +
+      `checkComplete: ${pair.origin}: expected pairs that have every position of the nodes, got one without ${missing}: ` +
         'use positions "roles" or "all", or pairs of one length',
     );
   }

@@ -230,8 +230,8 @@ A node is a component of the model at one position or at all of them: a head, a 
 output. For a pair of prompts, its effect is how the metric changes when the node's activation of
 one prompt is put into the run of the other. estimate computes all effects approximately, from one
 backward pass (attribution patching), verify computes chosen ones exactly, sweep all of them.
-localize estimates all, verifies the best, and certifies that none is missed. faithfulness tells how few nodes of the list carry the behaviour,
-path which way an effect takes.
+localize estimates all and verifies the best; with --confidence it bounds what was not verified.
+faithfulness tells how few nodes of the list carry the behaviour, path which way an effect takes.
 ${examples([...EXAMPLES.info, ...EXAMPLES.localize, ...EXAMPLES.verify, ...EXAMPLES.sweep, ...EXAMPLES.faithfulness, ...EXAMPLES.path])}
 atp <command> --help has the formats, metrics and sites.
 ${EXIT_CODES}`;

@@ -50,7 +50,10 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
         });
         run.clock.lap("verify");
         const saved = await saveRun(run, ranking, context);
-        if (certificate) await writeCertificate(run.files.certificate, certificate);
+        if (certificate) {
+          const { nodes: _nodes, forwardEquivalents: _cost, seconds: _seconds, ...about } = saved.summary;
+          await writeCertificate(run.files.certificate, certificate, about);
+        }
         printRun(saved, run.files, options.json === true, certificate);
       }),
   );

@@ -121,7 +121,7 @@ export function addInputOptions(command: Command): Command {
         .default("noising" satisfies Direction),
     )
     .option("--max-pairs <n>", "use a random sample of the pairs", positiveInteger)
-    .option("--seed <n>", "seed of that sample", integer, 0);
+    .option("--seed <n>", "seed of that sample, and with --confidence of all draws", integer, 0);
 }
 
 /** Values of --source that are not files. */
@@ -205,7 +205,7 @@ export function addCertificateOptions(command: Command): Command {
     .option("--confidence <c>", "such as 0.99: verify and sample until the top k are certain", positiveNumber)
     .option(
       "--budget <n>",
-      "with --confidence: most forward equivalents of that (default: enough)",
+      "with --confidence: most forward equivalents, the top k in any case (default: enough)",
       positiveNumber,
     )
     .option(

@@ -66,7 +66,7 @@ function certificateLines({ certified, claims, assumptions, cost }: Certificate)
   return [
     labelled([
       ["certain", certified ? "yes" : "no"],
-      ...claims.map((claim) => ["proved", claim] as const),
+      ...claims.map((claim) => ["claim", claim] as const),
       ...assumptions.map((assumption) => ["assumed", assumption] as const),
       ["sampled", `${cost.sample.toFixed(1)} forward equivalents`],
     ]),

@@ -69,7 +69,7 @@ export function makeProgram(context: CliContext): Command {
 
   const localize = program
     .command("localize")
-    .description("estimate all selected nodes, verify the best by exact patching, certify them")
+    .description("estimate all selected nodes, verify the best by exact patching, bound the others")
     .action((options: LocalizeCommandOptions) => localizeCommand(options, context));
   addReportOptions(
     addRunOptions(

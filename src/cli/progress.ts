@@ -13,6 +13,8 @@ const UNITS: Readonly<Record<string, string>> = {
   estimate: "pairs",
   verify: "patched runs",
   patch: "patched runs",
+  sample: "patched runs",
+  mean: "pairs",
   write: "rows",
 };
 

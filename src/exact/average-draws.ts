@@ -10,11 +10,14 @@ import type { PatchedRuns } from "./patched-runs.js";
  */
 export function averageDraws(runs: PatchedRuns, draws: number): PatchedRuns {
   if (draws === 1) return runs;
+  const rounded = (values: ArrayLike<number>, width?: number) =>
+    new Float32Array(meanOverDraws(values, draws, width));
   const metrics = runs.metrics.map(({ name, patched, base, source }) => ({
     name,
-    patched: new Float32Array(meanOverDraws(patched, draws, patched.length / base.length)),
-    base: meanOverDraws(base, draws),
-    source: meanOverDraws(source, draws),
+    // Rounded alike, so that a run that nothing changes has no effect.
+    patched: rounded(patched, patched.length / base.length),
+    base: Float64Array.from(rounded(base)),
+    source: Float64Array.from(rounded(source)),
   }));
   return { ...runs, metrics };
 }

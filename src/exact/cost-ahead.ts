@@ -5,7 +5,7 @@ import { blockFlops, forwardFlops } from "../model/flops.js";
 import { type NodeSet, type NodeSpace, visitNodes } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
-import { replacesValues } from "../sources/draws.js";
+import { drawsOf } from "../sources/draws.js";
 import type { PatchSource } from "../sources/source.js";
 import { setsPerBlock } from "./node-sets.js";
 import { hasWindow, type WindowShape } from "./windows.js";
@@ -67,6 +67,5 @@ export function costOfNodes(
   { source }: { readonly source?: PatchSource },
   nodes: NodeSet = Uint32Array.from({ length: space.size }, (_, node) => node),
 ): number {
-  const draws = source && !replacesValues(source) ? source.draws : 1;
-  return costAhead(config, pairs, { space, starts: nodes, draws }).forwardEquivalents;
+  return costAhead(config, pairs, { space, starts: nodes, draws: drawsOf(source) }).forwardEquivalents;
 }

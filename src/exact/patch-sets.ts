@@ -161,6 +161,7 @@ async function patchBlock(
       },
       metrics.changesAny,
     );
+    await nextBatch(options.signal);
     const unpatched = await runUnpatched(model, plan, metrics, options, replacement);
     try {
       table.setUnpatched(indices, unpatched.values.unpatched, metrics.layers / model.config.layers);
@@ -244,24 +245,37 @@ async function runPatched(
   };
   const resid: tf.Tensor3D = tf.tidy(() => tf.gather(tf.slice(baseResidual, [0, position, 0]), rows));
   const past = (layer: number) => runs.baseKeysAndValues.before(position, layer, rows);
-  const last = await runBlocks(model, context, resid, {
-    from,
-    to: metrics.layers,
-    edit,
-    ...(position > 0 && { past }),
-  });
-  let outputs: Float32Array[] = [];
-  if (values.outputs.length > 0) {
-    // A run that begins behind a pair's metric position changes no output metric of the pair.
-    const { final, saved } = await readout(
-      model,
-      last,
-      chunk.map((run) => Math.max(0, run.pair.metricPosition - position)),
-    );
-    outputs = readMetrics(values.outputs, final, pairOfRow, model.config.vocabulary, budgetBytes);
-    tf.dispose([final, saved]);
+  try {
+    const last = await runBlocks(model, context, resid, {
+      from,
+      to: metrics.layers,
+      edit,
+      ...(position > 0 && { past }),
+    });
+    const outputs = await outputsOf(model, chunk, last, values, budgetBytes);
+    last.dispose();
+    return metrics.values(chunk, values, reader, outputs);
+  } finally {
+    tf.dispose([rows, resid]);
+    disposeBlockContext(context);
   }
-  tf.dispose([rows, resid, last]);
-  disposeBlockContext(context);
-  return metrics.values(chunk, values, reader, outputs);
+}
+
+/** Metrics of the logits, none where only internal ones are asked for. */
+async function outputsOf(
+  model: Model,
+  chunk: readonly PatchedRun[],
+  last: tf.Tensor3D,
+  { outputs }: MetricsOfBatch,
+  budgetBytes: number,
+): Promise<Float32Array[]> {
+  if (outputs.length === 0) return [];
+  const [{ position }] = chunk;
+  // A run that begins behind a pair's metric position changes no output metric of the pair.
+  const positions = chunk.map(({ pair }) => Math.max(0, pair.metricPosition - position));
+  const { final, saved } = await readout(model, last, positions);
+  const pairOfRow = chunk.map(({ pairIndex }) => pairIndex);
+  const values = readMetrics(outputs, final, pairOfRow, model.config.vocabulary, budgetBytes);
+  tf.dispose([final, saved]);
+  return values;
 }

@@ -58,7 +58,13 @@ export async function patchedMetrics(
     const { metrics, forwardEquivalents } = await patchSets(model, onPairs, space, nodes, {
       ...control,
       metrics: [metric],
-      onProgress: ({ done }) => control.onProgress?.({ stage: "patch", done: finished + done, total }),
+      // With noise every draw is a run of its own.
+      onProgress: ({ done, total: runs }) =>
+        control.onProgress?.({
+          stage: "patch",
+          done: finished + Math.floor((done / runs) * indices.length * sets.length),
+          total,
+        }),
     });
     const [{ patched, base, source }] = metrics;
     indices.forEach((index, p) => {

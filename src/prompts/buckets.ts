@@ -14,6 +14,12 @@ export interface PairBatch {
   readonly indices: readonly number[];
 }
 
+/** @throws InputError for a batch size that is not a positive integer */
+export function checkBatchSize(batchSize: number): void {
+  if (Number.isInteger(batchSize) && batchSize >= 1) return;
+  throw new InputError(`batchPairs: expected batchSize to be a positive integer, got ${batchSize}`);
+}
+
 /**
  * Splits pairs into batches of equal token length: lengths in the order in which they first appear, pairs of a length in
  * their given order, every batch full but the last one of its length.
@@ -22,9 +28,7 @@ export interface PairBatch {
  * @throws InputError for a batch size that is not a positive integer
  */
 export function batchPairs(pairs: readonly Pair[], batchSize: number): PairBatch[] {
-  if (!Number.isInteger(batchSize) || batchSize < 1) {
-    throw new InputError(`batchPairs: expected batchSize to be a positive integer, got ${batchSize}`);
-  }
+  checkBatchSize(batchSize);
   const buckets = new Map<number, { pair: Pair; index: number }[]>();
   pairs.forEach((pair, index) => {
     const bucket = buckets.get(pair.clean.length);

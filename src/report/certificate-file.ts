@@ -5,8 +5,14 @@ import { writeAtomically } from "./atomic-file.js";
 
 /**
  * Writes a certificate as JSON, complete or not at all.
+ * @param about what was run on what: comes before the certificate
  * @throws RunError if the disk refuses
  */
-export async function writeCertificate(path: string, certificate: Certificate): Promise<void> {
-  await writeAtomically(path, (handle) => handle.writeFile(`${JSON.stringify(certificate, undefined, 2)}\n`));
+export async function writeCertificate(
+  path: string,
+  certificate: Certificate,
+  about: object = {},
+): Promise<void> {
+  const document = { ...about, ...certificate };
+  await writeAtomically(path, (handle) => handle.writeFile(`${JSON.stringify(document, undefined, 2)}\n`));
 }

@@ -32,6 +32,11 @@ export function drawPairs(pairs: readonly Pair[], source: PatchSource | undefine
   return { pairs: drawn, draws };
 }
 
+/** How often every pair is run: once, or with a noise source once per draw. */
+export function drawsOf(source: PatchSource | undefined): number {
+  return source === undefined || replacesValues(source) ? 1 : source.draws;
+}
+
 /** Whether patched values are the source's own, so that they are not those of a source run. */
 export function replacesValues(source: PatchSource | undefined): source is ActivationSource {
   return source !== undefined && "valuesAt" in source;

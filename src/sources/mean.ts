@@ -44,7 +44,10 @@ export async function meanSource(
   let done = 0;
   let rows = 0;
   for (const { pairs: batch, length: T } of batchPairs(pairs, batchSize)) {
-    await nextBatch(signal);
+    await nextBatch(signal).catch((error: unknown) => {
+      tf.dispose([...sums.values()]);
+      throw error;
+    });
     const context = makeBlockContext(model.config, T);
     const embedded = await embedRun(model, batch, direction, "source");
     const last = await runBlocks(model, context, embedded, {

@@ -9,6 +9,7 @@ import { type Ranking, rankedNodes } from "../../src/nodes/ranking.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
 import type { Pair } from "../../src/prompts/pair.js";
 import { readPairs } from "../../src/prompts/read-pairs.js";
+import { noiseSource } from "../../src/sources/noise.js";
 import { startTestEngine } from "../support/engine.js";
 
 const metric = metricByName("logit-diff");
@@ -100,6 +101,29 @@ describe("on the demo model", () => {
     expect(ranking.verified?.nodes.length).toBe(15);
   });
 
+  it("verifies every node where the k-th contribution is 0, or says that nothing can be certain", async () => {
+    // Positions 0 to 9 are the same in both prompts: most MLPs have no effect.
+    const options = { nodes: "mlpOut", topK: 60, confidence: 0.9 };
+    const { certificate } = await certified(options);
+    expect(certificate).toMatchObject({ threshold: 0, certified: true, nodes: { total: 90, verified: 90 } });
+    const cut = await certified({ ...options, budget: 1 });
+    expect(cut.certificate.certified).toBe(false);
+    expect(cut.certificate.claims).toEqual([
+      "Not certified: the k-th verified contribution is 0, and nothing can be bounded below that; 30 nodes were not verified. Ask for a smaller top 60.",
+    ]);
+  });
+
+  it("counts every draw of a noise source as a run", async () => {
+    const source = await noiseSource(model, { at: [10], draws: 3 });
+    const options = { source, topK: 3, confidence: 0.9, inclusion: 0.3, prevalenceSample: 10 };
+    const { certificate } = await certified({ ...options, budget: 2000 });
+    const { cost } = certificate;
+    expect(cost.verify + cost.sample).toBeLessThanOrEqual(2000);
+    const looks = certificate.sampling?.looks ?? [];
+    // 3 runs a sample and 2·3·16 unpatched ones a look, none longer than from position 10 on; and 3·3·16 for the estimates.
+    for (const { samples } of looks) expect(cost.sample).toBeGreaterThan(3 * samples * 0.2);
+  });
+
   it("gives the same certificate for the same seed, and other samples for another", async () => {
     const options = { topK: 3, confidence: 0.9, inclusion: 0.3, prevalenceSample: 20 };
     const [one, again, other] = [
@@ -151,7 +175,7 @@ describe("bad input", () => {
       corrupted: pairs[1].corrupted.slice(0, 12),
     };
     await expect(run({}, [pairs[0], { ...short, metricPosition: 11 }])).rejects.toThrow(
-      /observeSamples: .*: expected pairs that have every position of the nodes, got one without 12: use positions "roles" or "all", or pairs of one length/,
+      /checkComplete: .*: expected pairs that have every position of the nodes, got one without 12: use positions "roles" or "all", or pairs of one length/,
     );
   });
 

@@ -43,7 +43,7 @@ describe("atp localize --confidence", () => {
     expect(rows.slice(0, 4).map(({ verified }) => verified)).toEqual(["true", "true", "true", "true"]);
     expect(Math.abs(Number(rows[3].contribution) - certificate.threshold)).toBeLessThan(1e-5);
     expect(stdout).toContain("certain    yes");
-    for (const claim of certificate.claims) expect(stdout).toContain(`proved     ${claim}`);
+    for (const claim of certificate.claims) expect(stdout).toContain(`claim      ${claim}`);
     for (const assumption of certificate.assumptions) expect(stdout).toContain(`assumed    ${assumption}`);
     expect(stdout).toContain(join(folder, "certificate.json"));
 
@@ -64,7 +64,14 @@ describe("atp localize --confidence", () => {
     });
     const { certificate, files } = document.parse(JSON.parse(stdout));
     expect(files.certificate).toBe(join(folder, "certificate.json"));
-    expect(certificate).toEqual(await readCertificate(folder));
+    const written = await readCertificate(folder);
+    expect(written).toMatchObject(certificate);
+    // What it is a certificate of.
+    expect(written).toMatchObject({
+      metric: { name: "logit-diff" },
+      direction: "noising",
+      command: "localize",
+    });
   });
 });
 

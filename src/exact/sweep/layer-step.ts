@@ -131,8 +131,8 @@ function headOutputs(
   const { base } = chunk.recorded;
   const R = rows.pairOfRun.length;
   // A rectangle over all runs: positions `from` … `end` − 1 ask, those before `end` are looked at.
-  const from = Math.min(...wanted.spans.map(({ first }) => first));
-  const end = Math.max(...wanted.spans.map((span) => span.end));
+  const from = wanted.spans.reduce((lowest, { first }) => Math.min(lowest, first), Number.POSITIVE_INFINITY);
+  const end = wanted.spans.reduce((highest, span) => Math.max(highest, span.end), 0);
   const every = (span: { first: number; end: number }) => tokensOf(wanted.spans.map(() => span));
   const [asking, seen] = [every({ first: from, end }), every({ first: 0, end })];
   const rectangle = (table: tf.Tensor2D, width: number, n: number) =>

@@ -112,26 +112,37 @@ export function planSweep(input: SweepInput): SweepPlan {
   return { batch: input.batch, count, groups };
 }
 
-/**
- * Runs that go through the model together: as many as fit the budget, at least one.
- * @param bytesOf what a run takes
- */
+/** What runs take that go through the model together. */
+export interface ChunkBytes {
+  /** By itself. */
+  ofRun(run: SweepRun): number;
+  /** Each of them beside the others, where they cover the positions `first` … `end` − 1 together. */
+  ofEach(first: number, end: number): number;
+}
+
+/** Runs that go through the model together: as many as fit the budget, at least one. */
 export function* chunksWithin(
   runs: Iterable<SweepRun>,
   budgetBytes: number,
-  bytesOf: (run: SweepRun) => number,
+  bytes: ChunkBytes,
 ): Generator<readonly SweepRun[]> {
   let chunk: SweepRun[] = [];
-  let bytes = 0;
+  let own = 0;
+  let [first, end] = [Number.POSITIVE_INFINITY, 0];
   for (const run of runs) {
-    const more = bytesOf(run);
-    if (chunk.length > 0 && bytes + more > budgetBytes) {
+    const more = bytes.ofRun(run);
+    const covered = { first: Math.min(first, run.span.first), end: Math.max(end, run.metricPosition + 1) };
+    const together = own + more + (chunk.length + 1) * bytes.ofEach(covered.first, covered.end);
+    if (chunk.length > 0 && together > budgetBytes) {
       yield chunk;
       chunk = [];
-      bytes = 0;
+      own = 0;
+      [first, end] = [run.span.first, run.metricPosition + 1];
+    } else {
+      [first, end] = [covered.first, covered.end];
     }
     chunk.push(run);
-    bytes += more;
+    own += more;
   }
   if (chunk.length > 0) yield chunk;
 }

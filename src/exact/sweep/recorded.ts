@@ -70,45 +70,46 @@ export async function recordPairs(
 ): Promise<RecordedPairs> {
   const context = makeBlockContext(model.config, T);
   const [base, source] = [new SiteValues(), new SiteValues()];
-  const wanted = wantedOfBase([...groups]);
-  const baseFinal = await finalOfRun(
-    model,
-    context,
-    pairs,
-    { direction, run: "base" },
-    (point, layer, value) => {
-      if (point !== "pattern" && wanted(point, layer)) base.set(point, layer, kept(value));
-      return value;
-    },
-  );
-  const sourceFinal = await finalOfRun(
-    model,
-    context,
-    pairs,
-    { direction, run: "source" },
-    (point, layer, value) => {
-      if (isPatched(groups, point, layer)) {
-        source.set(
-          point,
-          layer,
-          replacement ? tf.keep(replacement.valuesAt(point, layer, value)) : kept(value),
-        );
-      }
-      return value;
-    },
-  );
-  disposeBlockContext(context);
-  return {
-    base,
-    source,
-    baseFinal,
-    sourceFinal,
-    dispose() {
-      base.dispose();
-      source.dispose();
-      tf.dispose([baseFinal, sourceFinal]);
-    },
+  const finals: tf.Tensor2D[] = [];
+  const dispose = () => {
+    base.dispose();
+    source.dispose();
+    tf.dispose(finals);
   };
+  const wanted = wantedOfBase([...groups]);
+  try {
+    const baseFinal = await finalOfRun(
+      model,
+      context,
+      pairs,
+      { direction, run: "base" },
+      (point, layer, value) => {
+        if (point !== "pattern" && wanted(point, layer)) base.set(point, layer, kept(value));
+        return value;
+      },
+    );
+    finals.push(baseFinal);
+    const sourceFinal = await finalOfRun(
+      model,
+      context,
+      pairs,
+      { direction, run: "source" },
+      (point, layer, value) => {
+        if (isPatched(groups, point, layer)) {
+          const patched = replacement ? replacement.valuesAt(point, layer, value) : tf.clone(value);
+          source.set(point, layer, tf.keep(patched));
+        }
+        return value;
+      },
+    );
+    finals.push(sourceFinal);
+    return { base, source, baseFinal, sourceFinal, dispose };
+  } catch (error) {
+    dispose();
+    throw error;
+  } finally {
+    disposeBlockContext(context);
+  }
 }
 
 function isPatched(groups: ReadonlySet<NodeGroup>, point: HookPoint, layer: number): point is Site {

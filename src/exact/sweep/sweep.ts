@@ -8,11 +8,17 @@
  *
  * Metrics that are read inside the model take the slower way of `patchSets`: they see what is patched in their own layer.
  *
- * Cost of a node in layer l at position p of T: about (1 − (l + 2)/L)·(1 − p/T) of a forward pass.
+ * Cost of a node in layer l at position p of T: about (1 − (l + 2)/L)·(1 − p/T) of a forward pass, and next to nothing in the
+ * last two layers.
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { bytesOfRun, DEFAULT_ACTIVATION_BUDGET_BYTES } from "../../activation-budget.js";
+import {
+  bytesOfAttention,
+  bytesOfRun,
+  checkBudget,
+  DEFAULT_ACTIVATION_BUDGET_BYTES,
+} from "../../activation-budget.js";
 import { disposeBlockContext, makeBlockContext } from "../../model/block.js";
 import { forwardFlops } from "../../model/flops.js";
 import type { Model } from "../../model/model.js";
@@ -69,6 +75,7 @@ async function sweepDrawn(
   options: PatchOptions & { readonly metrics: readonly OutputMetric[] },
 ): Promise<PatchedRuns> {
   const { metrics, batchSize, activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES } = options;
+  checkBudget(activationBudgetBytes);
   const inputOf = (batch: PairBatch) => ({
     config: model.config,
     space,
@@ -82,6 +89,7 @@ async function sweepDrawn(
   let done = 0;
   for (const plan of plans) {
     const { indices, pairs: ofBatch, length: T } = plan.batch;
+    await nextBatch(options.signal);
     const recorded = await recordPairs(model, plan, options.direction, replacement);
     try {
       const finals = { base: recorded.baseFinal, source: recorded.sourceFinal };
@@ -99,9 +107,10 @@ async function sweepDrawn(
       };
       try {
         const idle = (pairIndex: number, patch: number) => table.setUnchanged(indices[pairIndex], patch);
-        const bytesOf = ({ span, metricPosition }: SweepRun) =>
-          bytesOfRun(model.config, metricPosition + 1 - span.first, T);
-        const chunks = chunksWithin(sweepRuns(inputOf(plan.batch), idle), activationBudgetBytes, bytesOf);
+        const chunks = chunksWithin(sweepRuns(inputOf(plan.batch), idle), activationBudgetBytes, {
+          ofRun: ({ span, metricPosition }) => bytesOfRun(model.config, metricPosition + 1 - span.first),
+          ofEach: (first, end) => bytesOfAttention(model.config, end - first, end),
+        });
         for (const runs of chunks) {
           const { order, final } = await finalOfChunk(model, chunk, runs, options.signal);
           const values = readMetrics(
@@ -149,18 +158,20 @@ async function finalOfChunk(
 ): Promise<{ order: readonly SweepRun[]; final: tf.Tensor2D }> {
   const { layers } = model.config;
   let flight: Flight | undefined;
-  for (let layer = runs[0].group.layer; layer < layers; layer++) {
-    // A chunk of a gigabyte takes seconds: every layer is a chance to stop.
-    await nextBatch(signal).catch((error: unknown) => {
+  try {
+    for (let layer = runs[0].group.layer; layer < layers; layer++) {
+      // A chunk of a gigabyte takes seconds: every layer is a chance to stop.
+      await nextBatch(signal);
+      const block = await model.weights.layer(layer);
+      const setOut = byGroup(runs.filter(({ group }) => group.layer === layer));
+      const next = inTidy(() => stepOf(chunk, block, layer, flight, setOut));
+      model.weights.release(layer);
       flight?.stream.dispose();
-      throw error;
-    });
-    const block = await model.weights.layer(layer);
-    const setOut = byGroup(runs.filter(({ group }) => group.layer === layer));
-    const next = inTidy(() => stepOf(chunk, block, layer, flight, setOut));
-    model.weights.release(layer);
+      flight = next;
+    }
+  } catch (error) {
     flight?.stream.dispose();
-    flight = next;
+    throw error;
   }
   if (!flight) throw new Error("finalOfChunk: expected at least one run, got none");
   const { runs: order, stream } = flight;

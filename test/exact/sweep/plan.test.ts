@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../../../src/checkpoint/load-model.js";
-import { canHaveEffect } from "../../../src/exact/sweep/plan.js";
+import { canHaveEffect, chunksWithin, type SweepRun } from "../../../src/exact/sweep/plan.js";
 import type { Model } from "../../../src/model/model.js";
 import { sitesOf } from "../../../src/model/sites.js";
 import { makeNodeSpace, nodeAt } from "../../../src/nodes/node-space.js";
@@ -38,5 +38,39 @@ describe.each(["gpt2", "gpt_neox"])("%s", (variant) => {
     expect(nodes.filter((_, i) => hasEffect[i] && !able[i])).toEqual([]);
     // One neuron of gpt_neox has the same value in both runs by chance.
     expect(nodes.filter((_, i) => able[i] && !hasEffect[i]).length).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("chunksWithin", () => {
+  const group = { site: "z", layer: 0, indices: 4, offset: 0 } as const;
+  const runsAt = (positions: readonly number[]): SweepRun[] =>
+    positions.map((first, patch) => ({
+      patch,
+      pairIndex: 0,
+      group,
+      index: 0,
+      span: { first, end: first + 1 },
+      metricPosition: 99,
+    }));
+  const sizes = (positions: readonly number[], budget: number) =>
+    [
+      ...chunksWithin(runsAt(positions), budget, {
+        ofRun: ({ span }) => 100 - span.first,
+        ofEach: (first, end) => end - first,
+      }),
+    ].map((chunk) => chunk.map(({ span }) => span.first));
+
+  it("counts the positions that all runs of a chunk are laid out over", () => {
+    // One run at 90 takes 10 and 10, two of them 20 and 20; beside one at 0 each takes 100.
+    expect(sizes([90, 90, 90], 40)).toEqual([[90, 90], [90]]);
+    expect(sizes([0, 90], 200)).toEqual([[0], [90]]);
+    // 100 + 10 for themselves, and 100 for each.
+    expect(sizes([0, 90], 310)).toEqual([[0, 90]]);
+    expect(sizes([0, 90], 309)).toEqual([[0], [90]]);
+  });
+
+  it("gives every run once, one alone if nothing more fits", () => {
+    expect(sizes([0, 5, 50, 99], 1)).toEqual([[0], [5], [50], [99]]);
+    expect(sizes([], 100)).toEqual([]);
   });
 });

@@ -228,6 +228,34 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     expect(await cost({ site: "mlpOut", layer: 1, position: 2 })).toBe(lastLayer - 2 * D * H * h);
   });
 
+  it("refuses a budget that is none, before anything runs", async () => {
+    const space = spaceOf("each");
+    for (const activationBudgetBytes of [0, Number.NaN]) {
+      await expect(sweep(space, Uint32Array.of(0), { activationBudgetBytes })).rejects.toThrow(
+        `checkBudget: expected a positive activationBudgetBytes, got ${activationBudgetBytes}`,
+      );
+    }
+  });
+
+  it("frees everything when it is stopped between two layers", async () => {
+    const space = spaceOf("each");
+    const before = tf.memory().numTensors;
+    const controller = new AbortController();
+    let batches = 0;
+    const stopped = sweepNodes(model, PAIRS, space, allNodes(space), {
+      metrics: [METRIC],
+      direction: "noising",
+      batchSize: 8,
+      activationBudgetBytes: 20_000,
+      signal: controller.signal,
+      onProgress: () => {
+        if (++batches === 2) controller.abort(new Error("enough"));
+      },
+    });
+    await expect(stopped).rejects.toThrow("enough");
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
   it("runs nothing for nodes that cannot have an effect", async () => {
     const space = spaceOf("each");
     const idle: Node[] = [
