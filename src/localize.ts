@@ -1,5 +1,5 @@
 /**
- * @file The pipeline: estimate every node, rank, verify the best by exact patching, rank again.
+ * @file The pipeline: estimate every node, rank, verify the best by exact patching, rank again, certify; and sweeps.
  */
 
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "./activation-budget.js";

@@ -132,7 +132,7 @@ export class Certification {
       ...this.estimated,
       verified: this.#verified,
       order: rankNodes(space, this.estimates, this.#verified),
-      forwardEquivalents: { ...forwardEquivalents, verify: this.#spent.verify },
+      forwardEquivalents: { ...forwardEquivalents, verify: this.#spent.verify + this.#spent.sample },
     };
   }
 

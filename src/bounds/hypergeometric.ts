@@ -69,8 +69,8 @@ export interface SampleCount {
 
 /**
  * Exact upper bound on how many of all nodes have the property: the largest K under which so few would not be found more
- * seldom than in a share 1 − level of all samples. Never above Clopper and Pearson's share of them, and equal to `found` when
- * all were drawn.
+ * seldom than in a share 1 − level of all samples. Below Clopper and Pearson's share of them, but for a fraction of a node where
+ * nearly all that were drawn have it; and equal to `found` when all were drawn.
  *
  * @param level confidence, such as 0.99
  * @throws InputError for a level that is not between 0 and 1

@@ -68,7 +68,7 @@ function certificateLines({ certified, claims, assumptions, cost }: Certificate)
       ["certain", certified ? "yes" : "no"],
       ...claims.map((claim) => ["claim", claim] as const),
       ...assumptions.map((assumption) => ["assumed", assumption] as const),
-      ["sampled", `${cost.sample.toFixed(1)} forward equivalents`],
+      ["sampled", `${cost.sample.toFixed(1)} of the forward equivalents of verify`],
     ]),
   ];
 }

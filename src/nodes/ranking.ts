@@ -58,7 +58,7 @@ export interface Ranking {
   readonly verified?: VerifiedNodes;
   /** The ranked nodes, best first. */
   readonly order: Uint32Array;
-  /** What each stage cost, in forward passes of one prompt. */
+  /** What each stage cost, in forward passes of one prompt; `verify` with the samples of a certificate. */
   readonly forwardEquivalents: { readonly estimate: number; readonly verify: number };
 }
 

@@ -1,6 +1,7 @@
 /**
  * @file Where the values that are patched in come from, when it is not the source prompt of the pair itself: zeros, or a
- * mean over many prompts. Ablations, in other words. Estimates and exact effects take them alike.
+ * mean over many prompts (ablations, in other words), or a run on noised embeddings. Estimates and exact effects take them
+ * alike.
  */
 
 import type * as tf from "@tensorflow/tfjs-core";

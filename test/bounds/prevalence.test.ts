@@ -179,7 +179,7 @@ describe("hypergeometricUpper", () => {
     expect(hypergeometricUpper({ size, sampled, found }, level)).toBe(wanted);
   });
 
-  it("is what was found if all were drawn, and never above Clopper and Pearson's", () => {
+  it("is what was found if all were drawn, and at most the whole number above Clopper and Pearson's", () => {
     const sizes = fc.integer({ min: 1, max: 300 });
     fc.assert(
       fc.property(sizes, fc.nat(), fc.nat(), fc.constantFrom(...LEVELS), (size, a, b, level) => {
@@ -187,7 +187,8 @@ describe("hypergeometricUpper", () => {
         const found = b % (sampled + 1);
         const bound = hypergeometricUpper({ size, sampled, found }, level);
         expect(bound).toBeGreaterThanOrEqual(found);
-        expect(bound).toBeLessThanOrEqual(size * clopperPearsonUpper(found, sampled, level) + 1e-6);
+        // Not below it in every case: 18 drawn of 90, 17 found, level 0.8: 89 of 90, and 88.89 by Clopper and Pearson.
+        expect(bound).toBeLessThan(size * clopperPearsonUpper(found, sampled, level) + 1);
         if (sampled === size) expect(bound).toBe(found);
       }),
     );
