@@ -4,7 +4,6 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { disposeBlockContext, makeBlockContext } from "../model/block.js";
 import type { Model } from "../model/model.js";
 import type { NodeGroup } from "../nodes/node-space.js";
 import type { Direction } from "../prompts/direction.js";
@@ -12,19 +11,16 @@ import type { UnpatchedReading } from "../prompts/metrics/internal-reader.js";
 import type { Pair } from "../prompts/pair.js";
 import type { ActivationSource } from "../sources/source.js";
 import type { BatchPlan } from "./plan.js";
-import { finalOfRun, KeysAndValues, kept } from "./unpatched-run.js";
+import { KeysAndValues, kept, patchedValue, runUnpatched, type UnpatchedFinals } from "./unpatched-run.js";
 
 /** Owns tensors: `dispose` it when the batch is done. */
-export interface BaseAndSource {
+export interface BaseAndSource extends UnpatchedFinals {
   /** residPre of the base run [B, T, D], by layer. */
   readonly baseResiduals: ReadonlyMap<number, tf.Tensor3D>;
   /** Of the base run. */
   readonly baseKeysAndValues: KeysAndValues;
   /** Values that are patched in, in the site's shape. */
   readonly sourceValues: ReadonlyMap<NodeGroup, tf.Tensor>;
-  /** `final` of either run at each pair's metric position, [B, D]; of the stream that far, where they stop below. */
-  readonly baseFinal: tf.Tensor2D;
-  readonly sourceFinal: tf.Tensor2D;
   dispose(): void;
 }
 
@@ -42,43 +38,29 @@ export async function runBaseAndSource(
   source: ActivationSource | undefined,
   { readers, layers }: UnpatchedReading,
 ): Promise<BaseAndSource> {
-  const context = makeBlockContext(model.config, pairs[0].clean.length);
   const baseResiduals = new Map<number, tf.Tensor3D>();
   const baseKeysAndValues = new KeysAndValues(runs);
   const sourceValues = new Map<NodeGroup, tf.Tensor>();
   const starts = new Set(runs.map(({ layer }) => layer));
   const wanted = [...groups];
-
-  const baseFinal = await finalOfRun(
-    model,
-    context,
-    pairs,
-    { direction, run: "base" },
-    (point, layer, value) => {
+  const release = () => {
+    baseKeysAndValues.dispose();
+    tf.dispose([...baseResiduals.values(), ...sourceValues.values()]);
+  };
+  const { baseFinal, sourceFinal } = await runUnpatched(model, pairs, direction, {
+    base(point, layer, value) {
       if (point === "residPre" && starts.has(layer)) baseResiduals.set(layer, kept(value as tf.Tensor3D));
       baseKeysAndValues.see(point, layer, value);
       readers.base.see(point, layer, value);
-      return value;
     },
-    layers,
-  );
-  const sourceFinal = await finalOfRun(
-    model,
-    context,
-    pairs,
-    { direction, run: "source" },
-    (point, layer, value) => {
+    source(point, layer, value) {
       const group = wanted.find((candidate) => candidate.site === point && candidate.layer === layer);
-      if (group) {
-        const patched = source ? tf.keep(source.valuesAt(group.site, layer, value)) : kept(value);
-        sourceValues.set(group, patched);
-      }
+      if (group) sourceValues.set(group, patchedValue(source, group.site, layer, value));
       readers.source.see(point, layer, value);
-      return value;
     },
+    release,
     layers,
-  );
-  disposeBlockContext(context);
+  });
   return {
     baseResiduals,
     baseKeysAndValues,
@@ -86,8 +68,8 @@ export async function runBaseAndSource(
     baseFinal,
     sourceFinal,
     dispose() {
-      baseKeysAndValues.dispose();
-      tf.dispose([...baseResiduals.values(), ...sourceValues.values(), baseFinal, sourceFinal]);
+      release();
+      tf.dispose([baseFinal, sourceFinal]);
     },
   };
 }

@@ -1,34 +1,86 @@
-/** @file One unpatched run of a batch of pairs to its readout, and the keys and values that runs behind position 0 take over. */
+/**
+ * @file The unpatched runs of a batch of pairs to their readout, and the keys and values that runs behind position 0 take
+ * over.
+ */
 
 import * as tf from "@tensorflow/tfjs-core";
-import type { BlockContext, Edit, Past } from "../model/block.js";
+import { disposeBlockContext, type Edit, makeBlockContext, type Past } from "../model/block.js";
 import type { Model } from "../model/model.js";
-import type { HookPoint } from "../model/sites.js";
+import type { HookPoint, Site } from "../model/sites.js";
 import { readout, runBlocks } from "../model/transformer.js";
 import type { Direction } from "../prompts/direction.js";
 import { embedRun, type PairRun } from "../prompts/embed-run.js";
 import type { Pair } from "../prompts/pair.js";
+import type { ActivationSource } from "../sources/source.js";
+
+/** `final` of either run at each pair's metric position, [B, D]. */
+export interface UnpatchedFinals {
+  readonly baseFinal: tf.Tensor2D;
+  readonly sourceFinal: tf.Tensor2D;
+}
+
+/** Sees every hook point's value of a run, and changes none. */
+export type Watch = (point: HookPoint, layer: number, value: tf.Tensor) => void;
+
+/** What is watched of the runs. */
+export interface Watching {
+  readonly base: Watch;
+  readonly source: Watch;
+  /** Frees what was kept so far; called where a run breaks off. */
+  readonly release: () => void;
+  /** How many layers the runs go through, where they are not read at their logits; default all. */
+  readonly layers?: number;
+}
 
 /**
- * Runs one prompt of every pair.
+ * Runs both prompts of every pair, the base run first.
  * @param pairs B pairs of one token length
- * @param layers how many layers it goes through, for runs that are not read at their logits; default all
- * @returns `final` at each pair's metric position, [B, D], owned by the caller
+ * @returns tensors owned by the caller; `final` is that of the stream that far, where the runs stop below
  */
-export async function finalOfRun(
+export async function runUnpatched(
   model: Model,
-  context: BlockContext,
   pairs: readonly Pair[],
-  { direction, run }: { readonly direction: Direction; readonly run: PairRun },
-  edit: Edit,
-  layers = model.config.layers,
-): Promise<tf.Tensor2D> {
-  const embedded = await embedRun(model, pairs, direction, run);
-  const resid = await runBlocks(model, context, embedded, { edit, to: layers });
-  const positions = pairs.map((pair) => pair.metricPosition);
-  const { final, saved } = await readout(model, resid, positions);
-  tf.dispose([embedded, resid, saved]);
-  return final;
+  direction: Direction,
+  { base, source, release, layers = model.config.layers }: Watching,
+): Promise<UnpatchedFinals> {
+  const context = makeBlockContext(model.config, pairs[0].clean.length);
+  const finals: tf.Tensor2D[] = [];
+  const runOf = async (run: PairRun, watch: Watch) => {
+    const embedded = await embedRun(model, pairs, direction, run);
+    const edit: Edit = (point, layer, value) => {
+      watch(point, layer, value);
+      return value;
+    };
+    try {
+      const resid = await runBlocks(model, context, embedded, { edit, to: layers });
+      const positions = pairs.map((pair) => pair.metricPosition);
+      const { final, saved } = await readout(model, resid, positions);
+      tf.dispose([resid, saved]);
+      finals.push(final);
+      return final;
+    } finally {
+      embedded.dispose();
+    }
+  };
+  try {
+    return { baseFinal: await runOf("base", base), sourceFinal: await runOf("source", source) };
+  } catch (error) {
+    tf.dispose(finals);
+    release();
+    throw error;
+  } finally {
+    disposeBlockContext(context);
+  }
+}
+
+/** What is patched in at a site of the source run: a clone of its value, or the replacement's. Outlives the tidy. */
+export function patchedValue(
+  replacement: ActivationSource | undefined,
+  site: Site,
+  layer: number,
+  value: tf.Tensor,
+): tf.Tensor {
+  return replacement ? tf.keep(replacement.valuesAt(site, layer, value)) : kept(value);
 }
 
 /** A clone that outlives the tidy it is made in. */

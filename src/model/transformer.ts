@@ -52,12 +52,18 @@ export async function runBlocks(
   }: { from?: number; to?: number; edit?: Edit; past?: (layer: number) => Past } = {},
 ): Promise<tf.Tensor3D> {
   let current = tf.clone(resid);
-  for (let layer = from; layer < to; layer++) {
-    const block = await weights.layer(layer);
-    const next = tf.tidy(() => blockForward(context, block, layer, current, edit, past?.(layer)).residPost);
-    weights.release(layer);
+  try {
+    for (let layer = from; layer < to; layer++) {
+      const block = await weights.layer(layer);
+      const next = tf.tidy(() => blockForward(context, block, layer, current, edit, past?.(layer)).residPost);
+      weights.release(layer);
+      current.dispose();
+      current = next;
+    }
+  } catch (error) {
+    // An edit may refuse a value.
     current.dispose();
-    current = next;
+    throw error;
   }
   return current;
 }

@@ -4,26 +4,22 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { disposeBlockContext, makeBlockContext } from "../../model/block.js";
 import type { Model } from "../../model/model.js";
 import type { Direction } from "../../prompts/direction.js";
 import type { ActivationSource } from "../../sources/source.js";
-import { finalOfRun, KeysAndValues, kept } from "../unpatched-run.js";
+import { KeysAndValues, kept, runUnpatched, type UnpatchedFinals } from "../unpatched-run.js";
 import type { PathPlan } from "./plan.js";
 import { streamOf } from "./receivers.js";
 import { type SiteKey, siteKey } from "./sender-changes.js";
 
 /** Owns tensors: `dispose` it when the batch is done. */
-export interface PathInputs {
+export interface PathInputs extends UnpatchedFinals {
   /** The base run's stream where receivers read it and where runs start, [B, T, D]. */
   readonly streams: ReadonlyMap<SiteKey, tf.Tensor3D>;
   /** Of the base run. */
   readonly keysAndValues: KeysAndValues;
   /** Patched − base value at the senders, in the site's shape. */
   readonly differences: ReadonlyMap<SiteKey, tf.Tensor>;
-  /** `final` of either run at each pair's metric position, [B, D]. */
-  readonly baseFinal: tf.Tensor2D;
-  readonly sourceFinal: tf.Tensor2D;
   dispose(): void;
 }
 
@@ -34,7 +30,7 @@ export interface PathInputs {
 export async function runPathInputs(
   model: Model,
   direction: Direction,
-  { batch: { pairs, length: T }, runs }: PathPlan,
+  { batch: { pairs }, runs }: PathPlan,
   source?: ActivationSource,
 ): Promise<PathInputs> {
   const { config } = model;
@@ -45,43 +41,34 @@ export async function runPathInputs(
   }
   for (const { layer } of runs) read.add(siteKey({ layer, site: "residPre" }));
 
-  const context = makeBlockContext(config, T);
   const streams = new Map<SiteKey, tf.Tensor3D>();
   const keysAndValues = new KeysAndValues(runs);
   const baseValues = new Map<SiteKey, tf.Tensor>();
   const differences = new Map<SiteKey, tf.Tensor>();
-  const baseFinal = await finalOfRun(
-    model,
-    context,
-    pairs,
-    { direction, run: "base" },
-    (point, layer, value) => {
-      if (point === "pattern") return value;
+  const release = () => {
+    keysAndValues.dispose();
+    tf.dispose([...streams.values(), ...baseValues.values(), ...differences.values()]);
+  };
+  const { baseFinal, sourceFinal } = await runUnpatched(model, pairs, direction, {
+    base(point, layer, value) {
+      if (point === "pattern") return;
       const key = siteKey({ layer, site: point });
       if (read.has(key)) streams.set(key, kept(value as tf.Tensor3D));
       if (senders.has(key)) baseValues.set(key, kept(value));
       keysAndValues.see(point, layer, value);
-      return value;
     },
-  );
-  const sourceFinal = await finalOfRun(
-    model,
-    context,
-    pairs,
-    { direction, run: "source" },
-    (point, layer, value) => {
-      if (point === "pattern") return value;
+    source(point, layer, value) {
+      if (point === "pattern") return;
       const key = siteKey({ layer, site: point });
       const base = baseValues.get(key);
-      if (base) {
-        const patched = source ? source.valuesAt(point, layer, value) : value;
-        differences.set(key, tf.keep(tf.sub(patched, base)));
-        base.dispose();
-      }
-      return value;
+      if (!base) return;
+      const patched = source ? source.valuesAt(point, layer, value) : value;
+      differences.set(key, tf.keep(tf.sub(patched, base)));
+      base.dispose();
+      baseValues.delete(key);
     },
-  );
-  disposeBlockContext(context);
+    release,
+  });
   return {
     streams,
     keysAndValues,
@@ -89,8 +76,8 @@ export async function runPathInputs(
     baseFinal,
     sourceFinal,
     dispose() {
-      keysAndValues.dispose();
-      tf.dispose([...streams.values(), ...differences.values(), baseFinal, sourceFinal]);
+      release();
+      tf.dispose([baseFinal, sourceFinal]);
     },
   };
 }

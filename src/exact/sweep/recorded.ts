@@ -1,13 +1,12 @@
 /** @file The unpatched runs of a batch of pairs, and what a sweep takes from them. */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { disposeBlockContext, makeBlockContext } from "../../model/block.js";
 import type { Model } from "../../model/model.js";
 import type { HookPoint, Site } from "../../model/sites.js";
 import type { NodeGroup } from "../../nodes/node-space.js";
 import type { Direction } from "../../prompts/direction.js";
 import type { ActivationSource } from "../../sources/source.js";
-import { finalOfRun, kept } from "../unpatched-run.js";
+import { kept, patchedValue, runUnpatched, type UnpatchedFinals } from "../unpatched-run.js";
 import type { SweepPlan } from "./plan.js";
 
 /** What a patched run starts from, beside the values that are patched in: base values of its own layer. */
@@ -48,13 +47,10 @@ class SiteValues {
 }
 
 /** Owns tensors: `dispose` it when the batch is done. */
-export interface RecordedPairs {
+export interface RecordedPairs extends UnpatchedFinals {
   readonly base: SiteValues;
   /** Values that are patched in. */
   readonly source: SiteValues;
-  /** `final` of either run at each pair's metric position, [B, D]. */
-  readonly baseFinal: tf.Tensor2D;
-  readonly sourceFinal: tf.Tensor2D;
   dispose(): void;
 }
 
@@ -64,52 +60,36 @@ export interface RecordedPairs {
  */
 export async function recordPairs(
   model: Model,
-  { batch: { pairs, length: T }, groups }: Pick<SweepPlan, "batch" | "groups">,
+  { batch: { pairs }, groups }: Pick<SweepPlan, "batch" | "groups">,
   direction: Direction,
   replacement?: ActivationSource,
 ): Promise<RecordedPairs> {
-  const context = makeBlockContext(model.config, T);
   const [base, source] = [new SiteValues(), new SiteValues()];
-  const finals: tf.Tensor2D[] = [];
-  const dispose = () => {
+  const wanted = wantedOfBase([...groups]);
+  const release = () => {
     base.dispose();
     source.dispose();
-    tf.dispose(finals);
   };
-  const wanted = wantedOfBase([...groups]);
-  try {
-    const baseFinal = await finalOfRun(
-      model,
-      context,
-      pairs,
-      { direction, run: "base" },
-      (point, layer, value) => {
-        if (point !== "pattern" && wanted(point, layer)) base.set(point, layer, kept(value));
-        return value;
-      },
-    );
-    finals.push(baseFinal);
-    const sourceFinal = await finalOfRun(
-      model,
-      context,
-      pairs,
-      { direction, run: "source" },
-      (point, layer, value) => {
-        if (isPatched(groups, point, layer)) {
-          const patched = replacement ? replacement.valuesAt(point, layer, value) : tf.clone(value);
-          source.set(point, layer, tf.keep(patched));
-        }
-        return value;
-      },
-    );
-    finals.push(sourceFinal);
-    return { base, source, baseFinal, sourceFinal, dispose };
-  } catch (error) {
-    dispose();
-    throw error;
-  } finally {
-    disposeBlockContext(context);
-  }
+  const { baseFinal, sourceFinal } = await runUnpatched(model, pairs, direction, {
+    base(point, layer, value) {
+      if (point !== "pattern" && wanted(point, layer)) base.set(point, layer, kept(value));
+    },
+    source(point, layer, value) {
+      if (!isPatched(groups, point, layer)) return;
+      source.set(point, layer, patchedValue(replacement, point, layer, value));
+    },
+    release,
+  });
+  return {
+    base,
+    source,
+    baseFinal,
+    sourceFinal,
+    dispose() {
+      release();
+      tf.dispose([baseFinal, sourceFinal]);
+    },
+  };
 }
 
 function isPatched(groups: ReadonlySet<NodeGroup>, point: HookPoint, layer: number): point is Site {

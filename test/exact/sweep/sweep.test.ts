@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomModel } from "../../../bench/random-model.js";
 import { exactEffects, type PatchOptions } from "../../../src/exact/patch-sets.js";
+import { pathEffects } from "../../../src/exact/paths/path-effects.js";
 import { sweepNodes } from "../../../src/exact/sweep/sweep.js";
 import { forwardFlops } from "../../../src/model/flops.js";
 import type { Model } from "../../../src/model/model.js";
@@ -235,6 +236,35 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
         `checkBudget: expected a positive activationBudgetBytes, got ${activationBudgetBytes}`,
       );
     }
+  });
+
+  it("frees everything when a source breaks off in the middle of the unpatched runs, swept or patched by masks", async () => {
+    const space = spaceOf("each");
+    const zeros = zeroSource();
+    const source: typeof zeros = {
+      ...zeros,
+      valuesAt(site, layer, like) {
+        if (layer === 2 && site === "mlpOut") throw new Error("no such values");
+        return zeros.valuesAt(site, layer, like);
+      },
+    };
+    const options = { direction: "noising" as const, batchSize: 8, source };
+    const nodes = allNodes(space);
+    const before = tf.memory().numTensors;
+    await expect(sweepNodes(model, PAIRS, space, nodes, { ...options, metrics: [METRIC] })).rejects.toThrow(
+      "no such values",
+    );
+    expect(tf.memory().numTensors).toBe(before);
+    const sets = Array.from(nodes, (node) => Uint32Array.of(node));
+    await expect(exactEffects(model, PAIRS, space, sets, { ...options, metric: METRIC })).rejects.toThrow(
+      "no such values",
+    );
+    expect(tf.memory().numTensors).toBe(before);
+    const senders = { senders: ["L1.mlpOut@*", "L2.mlpOut@*"], receivers: ["final"] };
+    await expect(pathEffects(model, PAIRS, { ...options, ...senders, metric: METRIC })).rejects.toThrow(
+      "no such values",
+    );
+    expect(tf.memory().numTensors).toBe(before);
   });
 
   it("frees everything when it is stopped between two layers", async () => {
