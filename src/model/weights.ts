@@ -64,8 +64,11 @@ export type UnembeddingWeights = {
  */
 export interface WeightsProvider {
   embedding(): Promise<EmbeddingWeights>;
-  /** Layer `l`, 0-based. Valid until `release(l)` was called as often as `layer(l)`. */
-  layer(l: number): Promise<BlockWeights>;
+  /**
+   * Layer `l`, 0-based. Valid until `release(l)` was called as often as `layer(l)`.
+   * @param next the layer that will be asked for after this one, if that is known: it can be on its way meanwhile
+   */
+  layer(l: number, next?: number): Promise<BlockWeights>;
   /** Says that the caller is done with layer `l` for now. */
   release(l: number): void;
   unembedding(): Promise<UnembeddingWeights>;
