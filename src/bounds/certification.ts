@@ -12,16 +12,13 @@
  */
 
 import { costOfNodes } from "../exact/cost-ahead.js";
-import type { ExactOptions } from "../exact/patch-sets.js";
-import { scoresOfRuns } from "../exact/scores-of-runs.js";
-import { sweepNodes } from "../exact/sweep/sweep.js";
-import type { Model } from "../model/model.js";
+import type { ModelConfig } from "../model/config.js";
 import { formatNodeId } from "../nodes/node-id.js";
 import { type NodeSet, nodeAt } from "../nodes/node-space.js";
 import { joinVerified, type Ranking, rankNodes, type VerifiedNodes } from "../nodes/ranking.js";
 import { contribution, makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
-import type { Pair } from "../prompts/pair.js";
 import { drawsOf } from "../sources/draws.js";
+import type { PatchSource } from "../sources/source.js";
 import { boundsOf, type SeriesBounds } from "./bounds.js";
 import {
   type Certificate,
@@ -32,10 +29,9 @@ import {
 } from "./certificate.js";
 import { levelOfLook, sampleSizesOfLooks } from "./looks.js";
 import { nodeBound } from "./maximum.js";
+import type { Measurements } from "./measurements.js";
 import { SubsetMoments } from "./moments.js";
-import { observeSamples } from "./observe.js";
-import { estimatesByPair } from "./pair-estimates.js";
-import { type Prevalence, samplePrevalence } from "./prevalence.js";
+import { type Prevalence, prevalenceOf } from "./prevalence.js";
 
 export interface CertifyOptions {
   /** How many of the best nodes are to be certain. */
@@ -82,12 +78,12 @@ export class Certification {
   #byPair: readonly Float32Array[] | undefined;
 
   constructor(
-    readonly model: Model,
-    readonly pairs: readonly Pair[],
+    readonly config: ModelConfig,
     readonly estimated: Ranking,
     readonly estimates: ScoreTable,
-    readonly exact: ExactOptions,
-    readonly options: Required<Omit<CertifyOptions, "onVerified">> & Pick<CertifyOptions, "onVerified">,
+    readonly measurements: Measurements,
+    readonly options: Required<Omit<CertifyOptions, "onVerified">> &
+      Pick<CertifyOptions, "onVerified"> & { readonly source?: PatchSource },
   ) {}
 
   async run(): Promise<void> {
@@ -147,7 +143,7 @@ export class Certification {
     const { inclusion, confidence } = this.options;
     const inside = FIRST_INSIDE / Math.min(inclusion, 1 - inclusion);
     const together = -Math.log(1 - confidence) / inclusion ** 2;
-    const B = this.pairs.length;
+    const B = this.estimated.pairs.length;
     return B * (1 + Math.ceil(Math.max(inside, together) / B));
   }
 
@@ -160,7 +156,7 @@ export class Certification {
 
   /** How often a pair is run for each sample. */
   get #draws(): number {
-    return drawsOf(this.exact.source);
+    return drawsOf(this.options.source);
   }
 
   /** Ascending. */
@@ -176,11 +172,8 @@ export class Certification {
 
   async #verify(nodes: NodeSet): Promise<void> {
     if (nodes.length === 0) return;
-    const { metric, ...control } = this.exact;
-    const { space } = this.estimated;
-    const runs = await sweepNodes(this.model, this.pairs, space, nodes, { ...control, metrics: [metric] });
-    const scores = scoresOfRuns(runs.metrics[0], nodes.length);
-    await this.#keep({ nodes, scores }, runs.forwardEquivalents);
+    const { verified, forwardEquivalents } = await this.measurements.verify(nodes);
+    await this.#keep(verified, forwardEquivalents);
   }
 
   async #drawSample(): Promise<void> {
@@ -188,14 +181,14 @@ export class Certification {
     const nodes = this.#unverified();
     const share = Math.min(1, prevalenceSample / nodes.length);
     if (share * this.#costOf(nodes) > this.#left()) return;
-    const prevalence = await samplePrevalence(this.model, this.pairs, this.estimated.space, nodes, {
-      ...this.exact,
+    const question = {
       budget: prevalenceSample,
       seed,
       estimates: this.estimates,
       thetas: [this.#threshold()],
       confidence,
-    });
+    };
+    const prevalence = await prevalenceOf(nodes, question, this.measurements);
     this.#prevalence = prevalence;
     await this.#keep(prevalence.verified, prevalence.forwardEquivalents);
     this.#costPerNode = prevalence.forwardEquivalents / prevalence.verified.nodes.length;
@@ -203,7 +196,8 @@ export class Certification {
 
   /** What verifying nodes costs: at most, or as the random sample did. */
   #costOf(nodes: NodeSet): number {
-    const atMost = costOfNodes(this.model.config, this.pairs, this.estimated.space, this.exact, nodes);
+    const { pairs, space } = this.estimated;
+    const atMost = costOfNodes(this.config, pairs, space, this.options, nodes);
     return this.#costPerNode === undefined ? atMost : Math.min(atMost, this.#costPerNode * nodes.length);
   }
 
@@ -221,20 +215,14 @@ export class Certification {
     const nodes = this.#unverified();
     if (await this.#endsBefore(nodes, firstLook)) return undefined;
     const design = { nodes, probability: inclusion, seed: (seed + round) | 0 };
-    const B = this.pairs.length;
+    const B = this.estimated.pairs.length;
     const moments = new SubsetMoments(design, B, await this.#controlOf(nodes), { oriented: true });
     // A sample costs a forward pass at most, and every look the unpatched runs of all pairs.
     const most = B * Math.floor(this.#left() / (B * this.#draws) - 2);
     for (const size of sampleSizesOfLooks(firstLook, Math.max(firstLook, most))) {
       if (await this.#endsBefore(nodes, size - moments.samples)) return undefined;
-      const { effects, forwardEquivalents } = await observeSamples(
-        this.model,
-        this.pairs,
-        this.estimated.space,
-        design,
-        { first: moments.samples, end: size },
-        this.exact,
-      );
+      const range = { first: moments.samples, end: size };
+      const { effects, forwardEquivalents } = await this.measurements.sample(design, range);
       effects.forEach((effect) => {
         moments.add(effect);
       });
@@ -252,8 +240,9 @@ export class Certification {
 
   /** Whether there is no more sampling: it would go beyond the budget, or verifying all nodes costs less, which is done. */
   async #endsBefore(nodes: NodeSet, samples: number): Promise<boolean> {
-    const control = this.#byPair ? 0 : ESTIMATE_COST * this.pairs.length;
-    const cost = this.#draws * (samples + 2 * this.pairs.length + control);
+    const pairs = this.estimated.pairs.length;
+    const control = this.#byPair ? 0 : ESTIMATE_COST * pairs;
+    const cost = this.#draws * (samples + 2 * pairs + control);
     if (this.#costOf(nodes) <= Math.min(cost, this.#left())) {
       await this.#verify(nodes);
       return true;
@@ -264,12 +253,7 @@ export class Certification {
   /** Estimates of the nodes by pair, which are made once. */
   async #controlOf(nodes: NodeSet): Promise<Float32Array[]> {
     if (!this.#byPair) {
-      const { byPair, forwardEquivalents } = await estimatesByPair(
-        this.model,
-        this.pairs,
-        this.estimated.space,
-        this.exact,
-      );
+      const { byPair, forwardEquivalents } = await this.measurements.estimatesByPair();
       this.#byPair = byPair;
       this.#spent.sample += forwardEquivalents;
     }

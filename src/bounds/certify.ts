@@ -5,10 +5,13 @@
 import { InputError } from "../errors.js";
 import { costOfNodes } from "../exact/cost-ahead.js";
 import type { ExactOptions } from "../exact/patch-sets.js";
+import type { ModelConfig } from "../model/config.js";
 import type { Model } from "../model/model.js";
 import type { Ranking } from "../nodes/ranking.js";
 import type { Pair } from "../prompts/pair.js";
+import type { PatchSource } from "../sources/source.js";
 import { Certification, type Certified, type CertifyOptions } from "./certification.js";
+import { type Measurements, measureHere } from "./measurements.js";
 import { checkComplete } from "./observe.js";
 
 export const DEFAULT_INCLUSION = 0.05;
@@ -26,6 +29,22 @@ export async function certify(
   model: Model,
   pairs: readonly Pair[],
   estimated: Ranking,
+  options: ExactOptions & CertifyOptions,
+): Promise<Certified> {
+  const measurements = measureHere(model, pairs, estimated.space, options);
+  return await certifyWith(model.config, estimated, measurements, options);
+}
+
+/**
+ * The same, with somebody else to run the model.
+ * @param estimated with all the pairs that are measured
+ * @param source what the measurements patch in, or run, if not the pairs' other prompts: it says how often each pair is run
+ * @throws as `certify` does
+ */
+export async function certifyWith(
+  config: ModelConfig,
+  estimated: Ranking,
+  measurements: Measurements,
   {
     topK,
     confidence,
@@ -34,23 +53,25 @@ export async function certify(
     seed = 0,
     prevalenceSample = DEFAULT_PREVALENCE_SAMPLE,
     onVerified,
-    ...exact
-  }: ExactOptions & CertifyOptions,
+    source,
+  }: CertifyOptions & { readonly source?: PatchSource },
 ): Promise<Certified> {
-  const { space, estimates } = estimated;
+  const { space, pairs, estimates } = estimated;
   if (!estimates) throw new InputError("certify: expected a ranking with estimates, got one without");
   checkCertifyOptions(
     { topK, confidence, inclusion, seed, prevalenceSample, ...(budget !== undefined && { budget }) },
     space.size,
   );
   checkComplete(space, pairs);
-  const run = new Certification(model, pairs, estimated, estimates, exact, {
+  const from = source && { source };
+  const run = new Certification(config, estimated, estimates, measurements, {
     topK,
     confidence,
-    budget: budget ?? 2 * costOfNodes(model.config, pairs, space, exact),
+    budget: budget ?? 2 * costOfNodes(config, pairs, space, { ...from }),
     inclusion,
     seed,
     prevalenceSample,
+    ...from,
     ...(onVerified && { onVerified }),
   });
   await run.run();

@@ -9,23 +9,24 @@
 
 import { InputError } from "../errors.js";
 import type { ExactOptions } from "../exact/patch-sets.js";
-import { scoresOfRuns } from "../exact/scores-of-runs.js";
-import { sweepNodes } from "../exact/sweep/sweep.js";
 import type { Model } from "../model/model.js";
 import type { NodeSet, NodeSpace } from "../nodes/node-space.js";
 import type { VerifiedNodes } from "../nodes/ranking.js";
 import { contribution, makeScoreTable } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
 import { checkLevel } from "./clopper-pearson.js";
+import { type Measurements, measureHere } from "./measurements.js";
 import { planStrata, type StrataOptions, type Stratum } from "./strata.js";
 import { stratifiedUpper } from "./stratified-count.js";
 
-export interface PrevalenceOptions extends ExactOptions, StrataOptions {
+export interface PrevalenceQuestion extends StrataOptions {
   /** Contributions that are asked about, in the metric's unit, each above 0. */
   readonly thetas: readonly number[];
   /** Level of each statement, such as 0.99. */
   readonly confidence: number;
 }
+
+export interface PrevalenceOptions extends ExactOptions, PrevalenceQuestion {}
 
 /** What the sample of a stratum showed. */
 export interface StratumOutcome extends Omit<Stratum, "sample"> {
@@ -75,13 +76,27 @@ export async function samplePrevalence(
   nodes: NodeSet,
   options: PrevalenceOptions,
 ): Promise<Prevalence> {
-  const { thetas, confidence, metric, ...control } = options;
+  return await prevalenceOf(nodes, options, measureHere(model, pairs, space, options));
+}
+
+/**
+ * The same, with somebody else to patch the nodes.
+ * @throws as `samplePrevalence` does
+ */
+export async function prevalenceOf(
+  nodes: NodeSet,
+  question: PrevalenceQuestion,
+  { verify }: Pick<Measurements, "verify">,
+): Promise<Prevalence> {
+  const { thetas, confidence } = question;
   if (thetas.length === 0) throw new InputError("samplePrevalence: expected at least one theta, got none");
   for (const theta of thetas) checkTheta("samplePrevalence", theta);
   checkLevel("samplePrevalence", confidence);
-  const strata = planStrata(nodes, options);
+  const strata = planStrata(nodes, question);
   const drawn = Uint32Array.from(strata.flatMap(({ sample }) => [...sample])).sort();
-  const { scores, forwardEquivalents } = await patchOneByOne();
+  const none = { verified: { nodes: drawn, scores: makeScoreTable(0) }, forwardEquivalents: 0 };
+  const { verified, forwardEquivalents } = drawn.length === 0 ? none : await verify(drawn);
+  const { scores } = verified;
   const rowOf = new Map(Array.from(drawn, (node, row) => [node, row]));
   const outcomes = strata.map(
     ({ sample, ...stratum }): StratumOutcome => ({
@@ -92,16 +107,9 @@ export async function samplePrevalence(
   return {
     strata: outcomes,
     bounds: thetas.map((theta) => prevalenceBound(outcomes, theta, confidence)),
-    verified: { nodes: drawn, scores },
+    verified,
     forwardEquivalents,
   };
-
-  async function patchOneByOne() {
-    if (drawn.length === 0) return { scores: makeScoreTable(0), forwardEquivalents: 0 };
-    const runs = await sweepNodes(model, pairs, space, drawn, { ...control, metrics: [metric] });
-    const scores = scoresOfRuns(runs.metrics[0], drawn.length);
-    return { scores, forwardEquivalents: runs.forwardEquivalents };
-  }
 }
 
 /**
