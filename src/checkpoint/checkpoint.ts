@@ -6,22 +6,27 @@
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import type { ModelConfig } from "../model/config.js";
-import type {
-  BlockWeights,
-  EmbeddingWeights,
-  Linear,
-  NormWeights,
-  UnembeddingWeights,
-} from "../model/weights.js";
+import type { BlockWeights, EmbeddingWeights, NormWeights, UnembeddingWeights } from "../model/weights.js";
+import { makeBlock, makeNorm, type Values } from "./canonical-weights.js";
 import { readConfigFile } from "./config-fields.js";
 import { familyOf } from "./families/registry.js";
 import { SafetensorsFolder } from "./safetensors.js";
 import type { TensorEntry } from "./safetensors-header.js";
-import { type ModelPlan, type Plan, sourcesOf, type TensorSource } from "./weight-plan.js";
+import type { StoredSlice } from "./stored-slice.js";
+import { type ModelPlan, sourcesOf, type TensorSource } from "./weight-plan.js";
+
+/** Some rows of a matrix, and what reading them took from disk. */
+export interface StoredRows {
+  /** [N, D] */
+  readonly rows: tf.Tensor2D;
+  readonly bytes: number;
+}
 
 /** The caller owns every tensor that a method resolves to, and frees it with `tf.dispose(weights)`. */
 export interface Checkpoint {
   readonly config: ModelConfig;
+  /** Where each weight comes from. */
+  readonly plan: ModelPlan;
   /** The stored tensors that weights are read from, each once, as their headers describe them. */
   readonly stored: readonly TensorEntry[];
   /** Whether the unembedding is the token embedding. */
@@ -31,6 +36,15 @@ export interface Checkpoint {
   readLayer(l: number): Promise<BlockWeights>;
   /** In a tied model, `rows` is the `tokens` tensor of the embedding given here, not a new one. */
   readUnembedding(embedding: EmbeddingWeights): Promise<UnembeddingWeights>;
+  readFinalNorm(): Promise<NormWeights>;
+  /** Undefined where the config has a rotary embedding. */
+  readPositions(): Promise<tf.Tensor2D | undefined>;
+  /** The embeddings of some tokens, in their order. */
+  readTokenRows(ids: readonly number[]): Promise<StoredRows>;
+  /** The unembedding's rows of some tokens, in their order. */
+  readUnembeddingRows(ids: readonly number[]): Promise<StoredRows>;
+  /** Where a weight is stored, for a thread that reads it while the files are open. */
+  place(source: TensorSource): Omit<StoredSlice, "offset">;
   /** Closes the files. */
   close(): Promise<void>;
 }
@@ -66,6 +80,7 @@ function checkpointOf(
   const tied = plan.unembedding.rows === plan.embedding.tokens;
   return {
     config: plan.config,
+    plan,
     stored,
     tied,
     async readEmbedding() {
@@ -82,6 +97,17 @@ function checkpointOf(
       const values = await readSources(tensors, sourcesOf(tied ? { norm } : { norm, rows }));
       return { norm: makeNorm(norm, values), rows: tied ? embedding.tokens : values.matrix(rows) };
     },
+    async readFinalNorm() {
+      const { norm } = plan.unembedding;
+      return makeNorm(norm, await readSources(tensors, sourcesOf(norm)));
+    },
+    async readPositions() {
+      const { positions } = plan.embedding;
+      return positions && (await readSources(tensors, [positions])).matrix(positions);
+    },
+    readTokenRows: (ids) => readRows(tensors, plan.embedding.tokens, ids),
+    readUnembeddingRows: (ids) => readRows(tensors, plan.unembedding.rows, ids),
+    place: (source) => ({ ...tensors.place(source.name), runs: source.runs }),
     close: () => tensors.close(),
   };
 }
@@ -90,12 +116,6 @@ function* planSources(plan: ModelPlan): Generator<TensorSource> {
   yield* sourcesOf(plan.embedding);
   for (let l = 0; l < plan.config.layers; l++) yield* sourcesOf(plan.layer(l));
   yield* sourcesOf(plan.unembedding);
-}
-
-/** Values of a layer's sources, waiting to become tensors. */
-interface Values {
-  matrix(source: TensorSource): tf.Tensor2D;
-  vector(source: TensorSource): tf.Tensor1D;
 }
 
 /**
@@ -121,30 +141,11 @@ async function readSources(tensors: SafetensorsFolder, sources: readonly TensorS
   };
 }
 
-function makeBlock(plan: Plan<BlockWeights>, values: Values): BlockWeights {
-  return {
-    attnNorm: makeNorm(plan.attnNorm, values),
-    q: makeLinear(plan.q, values),
-    k: makeLinear(plan.k, values),
-    v: makeLinear(plan.v, values),
-    o: makeLinear(plan.o, values),
-    ...(plan.qNorm && { qNorm: values.vector(plan.qNorm) }),
-    ...(plan.kNorm && { kNorm: values.vector(plan.kNorm) }),
-    mlpNorm: makeNorm(plan.mlpNorm, values),
-    ...(plan.mlpGate && { mlpGate: makeLinear(plan.mlpGate, values) }),
-    mlpIn: makeLinear(plan.mlpIn, values),
-    mlpOut: makeLinear(plan.mlpOut, values),
-  };
-}
-
-function makeLinear(plan: Plan<Linear>, values: Values): Linear {
-  return {
-    weight: values.matrix(plan.weight),
-    layout: plan.layout,
-    ...(plan.bias && { bias: values.vector(plan.bias) }),
-  };
-}
-
-function makeNorm(plan: Plan<NormWeights>, values: Values): NormWeights {
-  return { scale: values.vector(plan.scale), ...(plan.bias && { bias: values.vector(plan.bias) }) };
+async function readRows(
+  tensors: SafetensorsFolder,
+  { name, shape }: TensorSource,
+  ids: readonly number[],
+): Promise<StoredRows> {
+  const { values, bytes } = await tensors.readRows(name, ids);
+  return { rows: tf.tensor2d(values, [ids.length, shape[1]]), bytes };
 }

@@ -1,15 +1,29 @@
 /** @file From a folder or hub id to a model that is ready to run, in one step or in two. */
 
+import { InputError } from "../errors.js";
 import type { ModelConfig } from "../model/config.js";
 import type { Model, Tokenizer } from "../model/model.js";
+import type { WeightsProvider } from "../model/weights.js";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.js";
+import { bytesStreamed, residentLayersWithin, type WeightsFootprint, weightsFootprint } from "./footprint.js";
 import { type ResolveCheckpointOptions, resolveCheckpoint } from "./hub.js";
 import { type LoadWeightsOptions, loadWeights } from "./provider.js";
+import { type StreamingOptions, streamWeights } from "./streaming.js";
 import { loadTokenizer } from "./tokenizer.js";
 
 export interface LoadModelOptions extends LoadWeightsOptions {
   /** Revision, progress and cancelling of a download; of no effect for a folder. */
   readonly hub?: ResolveCheckpointOptions;
+  /**
+   * What the weights may take, in bytes. Where they take more, as float32, as many layers as fit stay in memory and the
+   * others are read again whenever they are needed. Left out, all of them stay.
+   */
+  readonly memoryBudget?: number;
+}
+
+export interface LoadOptions extends LoadWeightsOptions {
+  /** Reads layers when they are needed instead of all of them at once. Left out, all are in memory. */
+  readonly streaming?: StreamingOptions;
 }
 
 /** A model whose config, headers and tokenizer are checked, and whose weights are still on disk. */
@@ -21,8 +35,8 @@ export interface OpenedModel {
   readonly tokenizer?: Tokenizer;
   readonly checkpoint: Checkpoint;
   /** Reads the weights into the engine, which must have been started. */
-  load(options?: LoadWeightsOptions): Promise<Model>;
-  /** Closes the files. Loaded models do not need them. */
+  load(options?: LoadOptions): Promise<Model>;
+  /** Closes the files, as soon as no loaded model streams its weights from them. */
   close(): Promise<void>;
 }
 
@@ -40,15 +54,19 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
     const { config } = checkpoint;
     const tokenizer = await loadTokenizer(folder, config.vocabulary);
     const parts = { name: folderOrHubId, config, ...(tokenizer && { tokenizer }) };
+    const files = new OpenFiles(checkpoint);
+    const closed = files.use();
     return {
       ...parts,
       folder,
       checkpoint,
       async load(options = {}) {
-        const weights = await loadWeights(checkpoint, options);
+        const weights = options.streaming
+          ? await streamed(checkpoint, options.streaming, files)
+          : await loadWeights(checkpoint, options);
         return { ...parts, weights, dispose: () => weights.dispose() };
       },
-      close: () => checkpoint.close(),
+      close: closed,
     };
   } catch (error) {
     await checkpoint.close();
@@ -56,17 +74,71 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
   }
 }
 
+/** Closes a checkpoint when all who read from it are done. */
+class OpenFiles {
+  #users = 0;
+
+  constructor(private readonly checkpoint: Checkpoint) {}
+
+  /** Returns what the user calls when it is done; calling it again does nothing. */
+  use(): () => Promise<void> {
+    this.#users++;
+    let using = true;
+    return async () => {
+      if (!using) return;
+      using = false;
+      this.#users--;
+      if (this.#users === 0) await this.checkpoint.close();
+    };
+  }
+}
+
+async function streamed(
+  checkpoint: Checkpoint,
+  streaming: StreamingOptions,
+  files: OpenFiles,
+): Promise<WeightsProvider> {
+  const done = files.use();
+  try {
+    return await streamWeights(checkpoint, streaming, done);
+  } catch (error) {
+    await done();
+    throw error;
+  }
+}
+
 /**
  * Loads a decoder language model into the memory of the TensorFlow.js engine, which must have been started.
  * @param folderOrHubId a folder with config.json and safetensors, or a model's name on the Hugging Face hub
- * @throws InputError when the checkpoint is missing, broken or not supported, before any weight is read;
- *   RunError when a download or a read breaks off
+ * @throws InputError when the checkpoint is missing, broken or not supported, or `memoryBudget` too small for it, before any
+ *   weight is read; RunError when a download or a read breaks off
  */
 export async function loadModel(folderOrHubId: string, options: LoadModelOptions = {}): Promise<Model> {
   const opened = await openModel(folderOrHubId, options.hub);
   try {
-    return await opened.load(options);
+    const { memoryBudget } = options;
+    const streaming = memoryBudget === undefined ? {} : streamingWithin(opened.checkpoint, memoryBudget);
+    return await opened.load({ ...options, ...streaming });
   } finally {
     await opened.close();
   }
+}
+
+/** How to stay within a budget: nothing to do where all weights fit. */
+function streamingWithin(checkpoint: Checkpoint, memoryBudget: number): Pick<LoadOptions, "streaming"> {
+  const footprint = weightsFootprint(checkpoint);
+  // Where the budget has no room for the whole unembedding, metrics that read a few rows of it can still be used.
+  const residentLayers =
+    residentLayersWithin(footprint, memoryBudget) ??
+    (memoryBudget >= bytesStreamed(footprint, 0, { wholeUnembedding: false }) ? 0 : undefined);
+  if (residentLayers === undefined) throw budgetTooSmall(footprint, memoryBudget);
+  return residentLayers === footprint.layers ? {} : { streaming: { residentLayers } };
+}
+
+function budgetTooSmall(footprint: WeightsFootprint, memoryBudget: number): InputError {
+  const needed = bytesStreamed(footprint, 0, { wholeUnembedding: false });
+  return new InputError(
+    `loadModel: expected memoryBudget of at least ${needed} bytes (two layers of ${footprint.layerBytes}, one in use ` +
+      `and one being read, and ${footprint.smallBytes} for the final norm and positions), got ${memoryBudget}`,
+  );
 }

@@ -10,6 +10,13 @@ import type {
 } from "../model/weights.js";
 import type { Checkpoint } from "./checkpoint.js";
 
+/** All weights of a model. */
+export interface MemoryWeights {
+  readonly embedding: EmbeddingWeights;
+  readonly layers: readonly BlockWeights[];
+  readonly unembedding: UnembeddingWeights;
+}
+
 export interface LoadWeightsOptions {
   /** Called with the number of layers that are in memory, after each one. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -37,39 +44,54 @@ export async function loadWeights(
       layers.push(layer);
       options.onProgress?.(layers.length, total);
     }
-    return inMemory(embedding, layers, unembedding);
+    return inMemoryWeights({ embedding, layers, unembedding });
   } catch (error) {
     tf.dispose(held);
     throw error;
   }
 }
 
-function inMemory(
-  embedding: EmbeddingWeights,
-  layers: readonly BlockWeights[],
-  unembedding: UnembeddingWeights,
-): WeightsProvider {
+/** A provider of weights that are in memory, which become its own: disposing it frees them. */
+export function inMemoryWeights({ embedding, layers, unembedding }: MemoryWeights): WeightsProvider {
   let disposed = false;
   const alive = <T>(weights: T): T => {
-    if (disposed) throw new InputError("weights: expected a model in use, got one that was disposed");
+    if (disposed) throw disposedModel();
     return weights;
   };
   return {
-    embedding: async () => alive(embedding),
+    tokenRows: async (ids) => rowsOf(alive(embedding.tokens), ids),
+    positions: async () => alive(embedding.positions),
     async layer(l) {
-      const layer = alive(layers)[l];
-      if (layer === undefined) {
-        throw new InputError(`layer: expected a layer from 0 to ${layers.length - 1}, got ${l}`);
-      }
-      return layer;
+      checkLayer(l, alive(layers).length);
+      return layers[l];
     },
     release() {
       // Everything stays until dispose().
     },
-    unembedding: async () => alive(unembedding),
+    finalNorm: async () => alive(unembedding.norm),
+    unembeddingRows: async (ids) => rowsOf(alive(unembedding.rows), ids),
+    unembedding: async () => alive(unembedding.rows),
+    releaseUnembedding() {
+      // As above.
+    },
     dispose() {
       disposed = true;
       tf.dispose([embedding, ...layers, unembedding]);
     },
   };
+}
+
+function rowsOf(matrix: tf.Tensor2D, ids: readonly number[]): tf.Tensor2D {
+  return tf.tidy(() => tf.gather(matrix, tf.tensor1d(Int32Array.from(ids), "int32")));
+}
+
+/** The error of every call to a provider that was disposed. */
+export function disposedModel(): InputError {
+  return new InputError("weights: expected a model in use, got one that was disposed");
+}
+
+/** @throws InputError for a layer that the model does not have */
+export function checkLayer(l: number, layers: number): void {
+  if (Number.isInteger(l) && l >= 0 && l < layers) return;
+  throw new InputError(`layer: expected a layer from 0 to ${layers - 1}, got ${l}`);
 }

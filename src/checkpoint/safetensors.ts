@@ -12,6 +12,7 @@ import { readText } from "./json-file.js";
 import { readBytes } from "./read-bytes.js";
 import { readSafetensorsHeader, type TensorEntry } from "./safetensors-header.js";
 import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "./safetensors-index.js";
+import type { StoredSlice } from "./stored-slice.js";
 import { bytesPerFloat, FLOAT_TYPES, isFloatType, widen } from "./widen.js";
 
 /** Bytes per read: Node refuses reads of 2 GiB and more, and a small buffer for 16-bit tensors is enough. */
@@ -105,23 +106,56 @@ export class SafetensorsFolder {
    */
   read(name: string): Promise<Float32Array> {
     const { entry, file } = this.#locate(name);
-    const dtype = floatType(entry, file);
+    const values = new Float32Array(entry.bytes / bytesPerFloat(floatType(entry, file)));
     return this.#limit(async () => {
-      const width = bytesPerFloat(dtype);
-      const values = new Float32Array(entry.bytes / width);
-      const perChunk = CHUNK_BYTES / width;
-      const stored = dtype === "F32" ? undefined : new Uint16Array(Math.min(perChunk, values.length));
-      for (let i = 0; i < values.length; i += perChunk) {
-        const part = values.subarray(i, i + perChunk);
-        const target = stored?.subarray(0, part.length) ?? part;
-        // Float32Array and Uint16Array are little-endian, as the file is, on every machine that Node has binaries for
-        // except s390x.
-        const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
-        await readBytes(file.handle, file.path, bytes, entry.start + i * width);
-        if (stored !== undefined && dtype !== "F32") widen(dtype, stored.subarray(0, part.length), part);
-      }
+      await readValues(file, entry, 0, values);
       return values;
     });
+  }
+
+  /**
+   * Reads single rows of a matrix.
+   * @param rows in any order, repeated or not; each is read once, neighbours together
+   * @returns the rows in the order asked for, and how many bytes were read
+   * @throws as `read` does
+   */
+  async readRows(name: string, rows: readonly number[]): Promise<{ values: Float32Array; bytes: number }> {
+    const { entry, file } = this.#locate(name);
+    const [count, width] = entry.shape;
+    const wrong = rows.find((row) => !Number.isInteger(row) || row < 0 || row >= count);
+    if (wrong !== undefined) {
+      throw new InputError(`readRows: expected rows from 0 to ${count - 1} of ${name}, got ${wrong}`);
+    }
+    const distinct = [...new Set(rows)].sort((a, b) => a - b);
+    const stored = new Float32Array(distinct.length * width);
+    const place = new Map(distinct.map((row, at) => [row, at]));
+    const reads: Promise<void>[] = [];
+    for (let at = 0; at < distinct.length; ) {
+      let end = at + 1;
+      while (end < distinct.length && distinct[end] === distinct[end - 1] + 1) end++;
+      const target = stored.subarray(at * width, end * width);
+      const first = distinct[at] * width;
+      reads.push(this.#limit(() => readValues(file, entry, first, target)));
+      at = end;
+    }
+    await Promise.all(reads);
+    const bytes = stored.length * bytesPerFloat(floatType(entry, file));
+    if (rows.every((row, at) => row === distinct[at])) return { values: stored, bytes };
+    const values = new Float32Array(rows.length * width);
+    rows.forEach((row, at) => {
+      const from = (place.get(row) ?? 0) * width;
+      values.set(stored.subarray(from, from + width), at * width);
+    });
+    return { values, bytes };
+  }
+
+  /**
+   * Where another thread finds a tensor.
+   * @throws InputError when there is no such tensor or it does not hold floats
+   */
+  place(name: string): Pick<StoredSlice, "fd" | "file" | "dtype" | "start"> {
+    const { entry, file } = this.#locate(name);
+    return { fd: file.handle.fd, file: file.path, dtype: floatType(entry, file), start: entry.start };
   }
 
   async close(): Promise<void> {
@@ -136,6 +170,28 @@ export class SafetensorsFolder {
       );
     }
     return tensor;
+  }
+}
+
+/** Reads the values of a tensor from `from` on, which fill `target`. */
+async function readValues(
+  file: OpenFile,
+  entry: TensorEntry,
+  from: number,
+  target: Float32Array,
+): Promise<void> {
+  const dtype = floatType(entry, file);
+  const width = bytesPerFloat(dtype);
+  const perChunk = CHUNK_BYTES / width;
+  const stored = dtype === "F32" ? undefined : new Uint16Array(Math.min(perChunk, target.length));
+  for (let i = 0; i < target.length; i += perChunk) {
+    const part = target.subarray(i, i + perChunk);
+    const read = stored?.subarray(0, part.length) ?? part;
+    // Float32Array and Uint16Array are little-endian, as the file is, on every machine that Node has binaries for
+    // except s390x.
+    const bytes = new Uint8Array(read.buffer, read.byteOffset, read.byteLength);
+    await readBytes(file.handle, file.path, bytes, entry.start + (from + i) * width);
+    if (stored !== undefined && dtype !== "F32") widen(dtype, stored.subarray(0, part.length), part);
   }
 }
 

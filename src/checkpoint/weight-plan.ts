@@ -13,6 +13,7 @@ import type {
   NormWeights,
   UnembeddingWeights,
 } from "../model/weights.js";
+import type { Runs } from "./stored-slice.js";
 
 /** One of several equal parts that a stored tensor holds interleaved: stored as [outer, parts, inner], row-major. */
 interface Part {
@@ -37,14 +38,24 @@ export class TensorSource {
     return this.part?.shape ?? this.storedShape;
   }
 
+  /** Where its values lie among those of the stored tensor. */
+  get runs(): Runs {
+    if (this.part === undefined) {
+      const size = this.storedShape.reduce((product, axis) => product * axis, 1);
+      return { first: 0, count: 1, length: size, stride: size };
+    }
+    const { outer, parts, inner, index } = this.part;
+    return { first: index * inner, count: outer, length: inner, stride: parts * inner };
+  }
+
   /** The canonical weight's values, given those of the stored tensor. */
   take(stored: Float32Array): Float32Array {
     if (this.part === undefined) return stored;
-    const { outer, parts, inner, index } = this.part;
-    const values = new Float32Array(outer * inner);
-    for (let row = 0; row < outer; row++) {
-      const from = (row * parts + index) * inner;
-      values.set(stored.subarray(from, from + inner), row * inner);
+    const { first, count, length, stride } = this.runs;
+    const values = new Float32Array(count * length);
+    for (let run = 0; run < count; run++) {
+      const from = first + run * stride;
+      values.set(stored.subarray(from, from + length), run * length);
     }
     return values;
   }

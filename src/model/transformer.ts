@@ -5,14 +5,8 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { product } from "../engine/matmul.js";
-import {
-  type BlockContext,
-  blockForward,
-  disposeBlockContext,
-  type Edit,
-  makeBlockContext,
-  type Past,
-} from "./block.js";
+import { type BlockContext, disposeBlockContext, type Edit, makeBlockContext } from "./block.js";
+import { climb, StreamRun } from "./climb.js";
 import type { Model } from "./model.js";
 import { type NormSaved, norm, normVjp } from "./ops/norm.js";
 
@@ -25,47 +19,37 @@ export async function embed(
   { weights }: Model,
   prompts: readonly (readonly number[])[],
 ): Promise<tf.Tensor3D> {
-  const { tokens, positions } = await weights.embedding();
+  const positions = await weights.positions();
+  const rows = await weights.tokenRows(prompts.flat());
   const [B, T] = [prompts.length, prompts[0].length];
-  return tf.tidy(() => {
-    const ids = tf.tensor1d(Int32Array.from(prompts.flat()), "int32");
-    const embedded = tf.reshape(tf.gather(tokens, ids), [B, T, tokens.shape[1]]) as tf.Tensor3D;
+  const result = tf.tidy((): tf.Tensor3D => {
+    const embedded = tf.reshape(rows, [B, T, rows.shape[1]]) as tf.Tensor3D;
     return positions ? tf.add(embedded, tf.slice(positions, [0, 0], [T, -1])) : embedded;
   });
+  rows.dispose();
+  return result;
 }
 
 /**
- * Runs blocks `from` … `to − 1`, disposing every intermediate.
- * @param resid residPre of layer `from`, [B, T, D]; stays the caller's
- * @param past for a run that starts behind position 0: makes a layer's keys and values of the positions before it
- * @returns residPost of layer `to − 1`, [B, T, D], owned by the caller
+ * Runs all blocks, disposing every intermediate.
+ * @param resid residPre of layer 0, [B, T, D]; stays the caller's
+ * @returns residPost of the last layer, [B, T, D], owned by the caller
  */
 export async function runBlocks(
-  { weights }: Model,
+  { config, weights }: Model,
   context: BlockContext,
   resid: tf.Tensor3D,
-  {
-    from = 0,
-    to = context.config.layers,
-    edit,
-    past,
-  }: { from?: number; to?: number; edit?: Edit; past?: (layer: number) => Past } = {},
+  { edit }: { edit?: Edit } = {},
 ): Promise<tf.Tensor3D> {
-  let current = tf.clone(resid);
+  const run = new StreamRun(context, tf.clone(resid), edit && { editOf: () => edit });
   try {
-    for (let layer = from; layer < to; layer++) {
-      const block = await weights.layer(layer);
-      const next = tf.tidy(() => blockForward(context, block, layer, current, edit, past?.(layer)).residPost);
-      weights.release(layer);
-      current.dispose();
-      current = next;
-    }
+    await climb(weights, [run], config.layers);
+    return run.stream;
   } catch (error) {
     // An edit may refuse a value.
-    current.dispose();
+    run.dispose();
     throw error;
   }
-  return current;
 }
 
 /** The final norm's output where a metric reads it. */
@@ -86,7 +70,7 @@ export async function readout(
   resid: tf.Tensor3D,
   positions: readonly number[],
 ): Promise<Readout> {
-  const { norm: finalNorm } = await weights.unembedding();
+  const finalNorm = await weights.finalNorm();
   const [B, T, D] = resid.shape;
   return tf.tidy(() => {
     const rows = tf.tensor1d(
@@ -111,7 +95,7 @@ export async function readoutVjp(
   T: number,
   dFinal: tf.Tensor2D,
 ): Promise<tf.Tensor4D> {
-  const { norm: finalNorm } = await weights.unembedding();
+  const finalNorm = await weights.finalNorm();
   const [B, D] = dFinal.shape;
   return tf.tidy(() => {
     const dPicked = normVjp(config.norm, finalNorm, saved, dFinal);
@@ -135,17 +119,25 @@ export async function logits(
 ): Promise<tf.Tensor3D> {
   const [B, T] = [prompts.length, prompts[0].length];
   const context = makeBlockContext(model.config, T);
-  const embedded = await embed(model, prompts);
-  const resid = await runBlocks(model, context, embedded, { ...(edit && { edit }) });
-  const { norm: finalNorm, rows } = await model.weights.unembedding();
-  const result = tf.tidy(() => {
-    const { y } = norm(model.config.norm, model.config.normEps, finalNorm, resid);
-    const flat = product(tf.reshape(y, [B * T, model.config.width]) as tf.Tensor2D, rows, {
-      transposeB: true,
+  const owned: tf.Tensor[] = [];
+  try {
+    const embedded = await embed(model, prompts);
+    owned.push(embedded);
+    const resid = await runBlocks(model, context, embedded, { ...(edit && { edit }) });
+    owned.push(resid);
+    const finalNorm = await model.weights.finalNorm();
+    const rows = await model.weights.unembedding();
+    const result = tf.tidy(() => {
+      const { y } = norm(model.config.norm, model.config.normEps, finalNorm, resid);
+      const flat = product(tf.reshape(y, [B * T, model.config.width]) as tf.Tensor2D, rows, {
+        transposeB: true,
+      });
+      return tf.reshape(flat, [B, T, model.config.vocabulary]) as tf.Tensor3D;
     });
-    return tf.reshape(flat, [B, T, model.config.vocabulary]) as tf.Tensor3D;
-  });
-  disposeBlockContext(context);
-  tf.dispose([embedded, resid]);
-  return result;
+    model.weights.releaseUnembedding();
+    return result;
+  } finally {
+    disposeBlockContext(context);
+    tf.dispose(owned);
+  }
 }

@@ -1,7 +1,7 @@
 /**
  * @file The canonical weights of a model and the provider that hands them out one layer at a time. Everything above
  * `model/` sees weights through the provider only, so that a model larger than memory can be read from disk layer
- * by layer without anyone noticing.
+ * by layer without anyone noticing. Of the embedding and the unembedding most callers want a few rows only.
  */
 
 import type * as tf from "@tensorflow/tfjs-core";
@@ -59,19 +59,46 @@ export type UnembeddingWeights = {
   readonly rows: tf.Tensor2D;
 };
 
+/** What a provider has read since it was made. */
+export interface ReadingStats {
+  readonly layersRead: number;
+  /** From the checkpoint's files; what was read ahead for nothing counts. */
+  readonly bytesRead: number;
+  /** Seconds that callers have waited for layers and for the whole unembedding. */
+  readonly waited: number;
+}
+
+/** How metrics read the unembedding. */
+export interface UnembeddingProvider {
+  /** The unembedding's rows of some tokens, in their order, [N, D]; owned by the caller. */
+  unembeddingRows(ids: readonly number[]): Promise<tf.Tensor2D>;
+  /** All rows, [V, D], the provider's own. Valid until `releaseUnembedding` was called as often as this. */
+  unembedding(): Promise<tf.Tensor2D>;
+  /** Says that the caller is done with the whole unembedding for now. */
+  releaseUnembedding(): void;
+}
+
 /**
- * Hands out weights. The provider owns every tensor it hands out; a caller never disposes one.
+ * Hands out weights. Except for rows of tokens, the provider owns every tensor it hands out: a caller never disposes one,
+ * and keeps nothing that may share its memory, such as a reshaped one, beyond its release.
  */
-export interface WeightsProvider {
-  embedding(): Promise<EmbeddingWeights>;
+export interface WeightsProvider extends UnembeddingProvider {
+  /** The embeddings of some tokens, in their order, [N, D]; owned by the caller. */
+  tokenRows(ids: readonly number[]): Promise<tf.Tensor2D>;
+  /** The learned positions, [maxPositions, D]; undefined where the config has a rotary embedding. */
+  positions(): Promise<tf.Tensor2D | undefined>;
   /**
    * Layer `l`, 0-based. Valid until `release(l)` was called as often as `layer(l)`.
    * @param next the layer that will be asked for after this one, if that is known: it can be on its way meanwhile
+   * @throws RunError when its file cannot be read
    */
   layer(l: number, next?: number): Promise<BlockWeights>;
   /** Says that the caller is done with layer `l` for now. */
   release(l: number): void;
-  unembedding(): Promise<UnembeddingWeights>;
+  /** The norm in front of the unembedding. */
+  finalNorm(): Promise<NormWeights>;
+  /** Absent where everything is in memory. */
+  stats?(): ReadingStats;
   /** Frees everything. The provider is unusable afterwards. */
   dispose(): void;
 }

@@ -11,7 +11,6 @@
  */
 
 import { createHash } from "node:crypto";
-import * as tf from "@tensorflow/tfjs-core";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import { InputError } from "../errors.js";
@@ -65,10 +64,9 @@ export async function noiseSource(model: Model, options: NoiseOptions): Promise<
     draws = DEFAULT_NOISE.draws,
     seed = DEFAULT_NOISE.seed,
   } = options;
-  const { tokens } = await model.weights.embedding();
-  const embeddingDeviation = await deviationOf(tokens);
+  const embeddingDeviation = await embeddingDeviationOf(model);
   const deviation = multiple * embeddingDeviation;
-  const width = tokens.shape[1];
+  const { width } = model.config;
   return {
     description: describeNoise(options),
     embeddingDeviation,
@@ -150,25 +148,26 @@ function checkOptions({ at, multiple, draws, seed }: NoiseOptions): void {
   }
 }
 
-/** Entries of a large matrix that are read at a time. */
+/** Entries of the embedding that are read at a time. */
 const ENTRIES_AT_ONCE = 2 ** 24;
 
-/** Standard deviation of all entries, from float64 sums. */
-async function deviationOf(matrix: tf.Tensor2D): Promise<number> {
-  const [rows, columns] = matrix.shape;
-  const rowsAtOnce = Math.max(1, Math.floor(ENTRIES_AT_ONCE / columns));
+/** Standard deviation of all entries of the token embedding, from float64 sums. It is never in memory as a whole. */
+async function embeddingDeviationOf({ config: { vocabulary, width }, weights }: Model): Promise<number> {
+  const rowsAtOnce = Math.max(1, Math.floor(ENTRIES_AT_ONCE / width));
   let sum = 0;
   let squares = 0;
-  for (let first = 0; first < rows; first += rowsAtOnce) {
-    const part = tf.slice(matrix, [first, 0], [Math.min(rowsAtOnce, rows - first), -1]);
-    for (const value of await part.data<"float32">()) {
+  for (let first = 0; first < vocabulary; first += rowsAtOnce) {
+    const count = Math.min(rowsAtOnce, vocabulary - first);
+    const rows = await weights.tokenRows(Array.from({ length: count }, (_, r) => first + r));
+    for (const value of await rows.data<"float32">()) {
       sum += value;
       squares += value * value;
     }
-    part.dispose();
+    rows.dispose();
   }
-  const mean = sum / matrix.size;
-  return Math.sqrt(Math.max(0, squares / matrix.size - mean * mean));
+  const size = vocabulary * width;
+  const mean = sum / size;
+  return Math.sqrt(Math.max(0, squares / size - mean * mean));
 }
 
 /** Fills with normal numbers (Box–Muller) that depend on nothing but the key. */

@@ -55,14 +55,21 @@ describe("a model", () => {
     model.weights.release(2);
     expect(await model.weights.layer(2)).toBe(layer);
     expect(layer.q.weight.isDisposed).toBe(false);
-    expect((await model.weights.unembedding()).rows).toBe((await model.weights.embedding()).tokens);
+    const whole = await model.weights.unembedding();
+    expect(await model.weights.unembedding()).toBe(whole);
+    // The unembedding of this model is its embedding.
+    for (const rows of [await model.weights.unembeddingRows([5, 2]), await model.weights.tokenRows([5, 2])]) {
+      const [fifth, second] = [5, 2].map((row) => whole.dataSync().slice(row * 32, (row + 1) * 32));
+      expect([...rows.dataSync()]).toEqual([...fifth, ...second]);
+      rows.dispose();
+    }
     await expect(model.weights.layer(3)).rejects.toThrow("layer: expected a layer from 0 to 2, got 3");
     await expect(model.weights.layer(-1)).rejects.toThrow("layer: expected a layer from 0 to 2, got -1");
     model.dispose();
     expect(layer.q.weight.isDisposed).toBe(true);
     const gone = "weights: expected a model in use, got one that was disposed";
     await expect(model.weights.layer(0)).rejects.toThrow(gone);
-    await expect(model.weights.embedding()).rejects.toThrow(gone);
+    await expect(model.weights.tokenRows([0])).rejects.toThrow(gone);
     await expect(model.weights.unembedding()).rejects.toThrow(gone);
   });
 

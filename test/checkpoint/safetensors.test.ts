@@ -39,6 +39,34 @@ function folderWithHeader(header: unknown, dataBytes: number): string {
   return folderWithFile(safetensorsBytes(JSON.stringify(header), new Uint8Array(dataBytes)));
 }
 
+test("rows come in the order asked for, repeated or not, and each is read once", async () => {
+  const folder = temporaryFolder();
+  const cells = Array.from({ length: 6 * 3 }, (_, i) => i);
+  const brain = new Uint16Array(new Uint32Array(Float32Array.from(cells).buffer).map((bits) => bits >>> 16));
+  writeSafetensors(join(folder, FILE), {
+    full: float32Tensor([6, 3], cells),
+    brain: { dtype: "BF16", shape: [6, 3], bytes: new Uint8Array(brain.buffer) },
+  });
+  const tensors = await openFolder(folder);
+  const row = (r: number) => [3 * r, 3 * r + 1, 3 * r + 2];
+  for (const [name, bytesOfRow] of [
+    ["full", 12],
+    ["brain", 6],
+  ] as const) {
+    for (const rows of [[0, 1, 2, 3, 4, 5], [4, 0, 4, 1, 5], [2], []]) {
+      expect(await tensors.readRows(name, rows)).toEqual({
+        values: Float32Array.from(rows.flatMap(row)),
+        bytes: new Set(rows).size * bytesOfRow,
+      });
+    }
+    for (const wrong of [-1, 6, 0.5]) {
+      await expect(tensors.readRows(name, [0, wrong])).rejects.toThrow(
+        `readRows: expected rows from 0 to 5 of ${name}, got ${wrong}`,
+      );
+    }
+  }
+});
+
 describe("values", () => {
   test("F32, F16 and BF16 come out as the float32 numbers that their bits stand for", async () => {
     const folder = temporaryFolder();

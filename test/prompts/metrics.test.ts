@@ -1,5 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { inMemoryWeights } from "../../src/checkpoint/provider.js";
+import type { WeightsProvider } from "../../src/model/weights.js";
 import { METRICS, metricByName } from "../../src/prompts/metrics/index.js";
 import type { PreparedMetric } from "../../src/prompts/metrics/metric.js";
 import type { Pair } from "../../src/prompts/pair.js";
@@ -19,10 +21,15 @@ function pairOf(answers: number[], wrong: number[]): Pair {
 }
 
 /** With the identity as unembedding, `final` is the logits. */
-function prepare(name: string, pairs: Pair[], cleanFinal: number[][]): PreparedMetric {
-  const V = cleanFinal[0].length;
-  const unembedding = { norm: { scale: tf.ones([V]) as tf.Tensor1D }, rows: tf.eye(V) };
-  return metricByName(name).prepare({ pairs, unembedding, cleanFinal: tf.tensor2d(cleanFinal) });
+function prepare(name: string, pairs: Pair[], cleanFinal: number[][]): Promise<PreparedMetric> {
+  const weights = unembeddingOf(tf.eye(cleanFinal[0].length));
+  return metricByName(name).prepare({ pairs, weights, cleanFinal: tf.tensor2d(cleanFinal) });
+}
+
+/** A provider of nothing but an unembedding. */
+function unembeddingOf(rows: tf.Tensor2D): WeightsProvider {
+  const norm = { scale: tf.ones([rows.shape[1]]) as tf.Tensor1D };
+  return inMemoryWeights({ embedding: { tokens: rows }, layers: [], unembedding: { norm, rows } });
 }
 
 // p = softmax([ln 1, ln 2, ln 3, ln 4]) = [0.1, 0.2, 0.3, 0.4]
@@ -45,8 +52,8 @@ describe("values and gradients by hand", () => {
     ["prob-diff", 0.5, [0.1 * -1.5, 0.2 * 0.5, 0.3 * -0.5, 0.4 * 0.5]],
     // Σ ¼·(log ¼ − log p) = −log 4 − ¼·log(0.0024)
     ["kl", -Math.log(4) - Math.log(0.0024) / 4, [0.1 - 0.25, 0.2 - 0.25, 0.3 - 0.25, 0.4 - 0.25]],
-  ])("%s", (name, value, gradient) => {
-    const metric = prepare(name, [PAIR], [CLEAN]);
+  ])("%s", async (name, value, gradient) => {
+    const metric = await prepare(name, [PAIR], [CLEAN]);
     const final = tf.tensor2d([LOGITS]);
     expect(metric.read(final, [0])[0]).toBeCloseTo(value, 5);
     expect(largestError(metric.gradient(final).dataSync(), gradient)).toBeLessThan(TOLERANCE);
@@ -58,33 +65,33 @@ describe("values and gradients by hand", () => {
     ["rank", pairOf([1], []), 3],
     ["accuracy", pairOf([1, 3], []), 1],
     ["accuracy", pairOf([1], []), 0],
-  ])("%s %#", (name, pair, value) => {
-    expect([...prepare(name, [pair], [CLEAN]).read(tf.tensor2d([LOGITS]), [0])]).toEqual([value]);
+  ])("%s %#", async (name, pair, value) => {
+    expect([...(await prepare(name, [pair], [CLEAN])).read(tf.tensor2d([LOGITS]), [0])]).toEqual([value]);
   });
 });
 
 describe("every metric", () => {
   const pairs = [PAIR, pairOf([0], [2, 3])];
 
-  it.each(METRICS.map(({ name }) => name))("%s: each row reads its own pair's tokens", (name) => {
+  it.each(METRICS.map(({ name }) => name))("%s: each row reads its own pair's tokens", async (name) => {
     const clean = [CLEAN, [1, 0, 2, 0]];
     const finals = [LOGITS, [0.3, -1, 0.5, 0.2], [2, 1, 0, -1]];
     const rows = [1, 0, 1];
-    const together = prepare(name, pairs, clean).read(tf.tensor2d(finals), rows);
-    rows.forEach((pair, r) => {
-      const alone = prepare(name, [pairs[pair]], [clean[pair]]).read(tf.tensor2d([finals[r]]), [0]);
+    const together = (await prepare(name, pairs, clean)).read(tf.tensor2d(finals), rows);
+    for (const [r, pair] of rows.entries()) {
+      const alone = (await prepare(name, [pairs[pair]], [clean[pair]])).read(tf.tensor2d([finals[r]]), [0]);
       expect(together[r]).toBeCloseTo(alone[0], 5);
-    });
+    }
   });
 
   it.each(METRICS.filter((metric) => metric.differentiable).map(({ name }) => name))(
     "%s: gradient through a real unembedding equals finite differences",
-    (name) => {
+    async (name) => {
       const rows = tf.randomNormal([4, 3], 0, 1, "float32", 1) as tf.Tensor2D;
       const final = tf.randomNormal([2, 3], 0, 1, "float32", 2) as tf.Tensor2D;
-      const unembedding = { norm: { scale: tf.ones([3]) as tf.Tensor1D }, rows };
+      const weights = unembeddingOf(rows);
       const cleanFinal = tf.randomNormal([2, 3], 0, 1, "float32", 3) as tf.Tensor2D;
-      const metric = metricByName(name).prepare({ pairs, unembedding, cleanFinal });
+      const metric = await metricByName(name).prepare({ pairs, weights, cleanFinal });
       const gradient = metric.gradient(final).dataSync();
       const epsilon = 1e-2; // truncation ε² = 1e-4, rounding 1e-7/ε = 1e-5
       for (let at = 0; at < 6; at++) {
@@ -98,12 +105,12 @@ describe("every metric", () => {
     },
   );
 
-  it("disposes what it prepared", () => {
+  it("disposes what it prepared", async () => {
     const cleanFinal = tf.tensor2d([CLEAN, CLEAN]);
-    const unembedding = { norm: { scale: tf.ones([4]) as tf.Tensor1D }, rows: tf.eye(4) as tf.Tensor2D };
+    const weights = unembeddingOf(tf.eye(4));
     const before = tf.memory().numTensors;
     for (const metric of METRICS) {
-      const prepared = metric.prepare({ pairs, unembedding, cleanFinal });
+      const prepared = await metric.prepare({ pairs, weights, cleanFinal });
       prepared.read(cleanFinal, [0, 1]);
       if (metric.differentiable) prepared.gradient(cleanFinal).dispose();
       prepared.dispose();
@@ -119,13 +126,13 @@ describe("every metric", () => {
 });
 
 describe("logit differences", () => {
-  it("multiply no vocabulary-sized matrix", () => {
+  it("multiply no vocabulary-sized matrix", async () => {
     // A vocabulary of 50,000 by width 64 takes 12.8 MB of logits per 64 rows: the memory in use shows whether it ran.
     const rows = tf.randomNormal([50_000, 64]) as tf.Tensor2D;
     const final = tf.randomNormal([64, 64]) as tf.Tensor2D;
-    const metric = metricByName("logit-diff").prepare({
+    const metric = await metricByName("logit-diff").prepare({
       pairs: [PAIR],
-      unembedding: { norm: { scale: tf.ones([64]) as tf.Tensor1D }, rows },
+      weights: unembeddingOf(rows),
       cleanFinal: final,
     });
     const pairOfRow = Array.from({ length: 64 }, () => 0);

@@ -23,18 +23,23 @@ function meanOver(
 }
 
 /** u of every pair, [B, D]: a sum of gathered rows, as one small product. */
-function directions({ pairs, unembedding }: MetricInput, weightsOf: TokenWeights): tf.Tensor2D {
+async function directions(
+  { pairs, weights: provider }: MetricInput,
+  weightsOf: TokenWeights,
+): Promise<tf.Tensor2D> {
   const weights = pairs.map(weightsOf);
   const tokens = [...new Set(weights.flatMap((w) => [...w.keys()]))];
   const matrix = weights.flatMap((w) => tokens.map((token) => w.get(token) ?? 0));
-  return tf.tidy(() => {
-    const rows = tf.gather(unembedding.rows, tf.tensor1d(Int32Array.from(tokens), "int32"));
-    return product(tf.tensor2d(Float32Array.from(matrix), [pairs.length, tokens.length]), rows);
-  });
+  const rows = await provider.unembeddingRows(tokens);
+  const u = tf.tidy(() =>
+    product(tf.tensor2d(Float32Array.from(matrix), [pairs.length, tokens.length]), rows),
+  );
+  rows.dispose();
+  return u;
 }
 
-function prepareDirection(input: MetricInput, weightsOf: TokenWeights): PreparedMetric {
-  const u = directions(input, weightsOf);
+async function prepareDirection(input: MetricInput, weightsOf: TokenWeights): Promise<PreparedMetric> {
+  const u = await directions(input, weightsOf);
   return {
     read(final, pairOfRow) {
       const values = tf.tidy(() => {

@@ -11,7 +11,6 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { product } from "../../engine/matmul.js";
-import type { UnembeddingWeights } from "../../model/weights.js";
 import type { Pair } from "../pair.js";
 import type { MetricInput, OutputMetric, PreparedMetric } from "./metric.js";
 
@@ -23,8 +22,11 @@ interface DistributionForm {
   slope(logProbs: tf.Tensor2D, constant: tf.Tensor2D): tf.Tensor2D;
 }
 
-/** final [R, D] -> log p [R, V] */
-export function logProbabilities(final: tf.Tensor2D, { rows }: UnembeddingWeights): tf.Tensor2D {
+/**
+ * final [R, D] -> log p [R, V]
+ * @param rows the whole unembedding, [V, D]
+ */
+export function logProbabilities(final: tf.Tensor2D, rows: tf.Tensor2D): tf.Tensor2D {
   return tf.tidy(() => {
     const logits = product(final, rows, { transposeB: true });
     return tf.sub(logits, tf.logSumExp(logits, -1, true)) as tf.Tensor2D;
@@ -45,10 +47,13 @@ function indicator(
   return tf.tensor2d(data, [pairs.length, vocabulary]);
 }
 
-const answers = ({ pairs, unembedding }: MetricInput) => indicator(pairs, unembedding.rows.shape[0]);
+/** Makes the per-row constants [B, V] of a metric, given the whole unembedding. */
+type ConstantOf = (input: MetricInput, rows: tf.Tensor2D) => tf.Tensor2D;
 
-const answersMinusWrong = ({ pairs, unembedding }: MetricInput) =>
-  indicator(pairs, unembedding.rows.shape[0], (pair) => pair.wrong);
+const answers: ConstantOf = ({ pairs }, rows) => indicator(pairs, rows.shape[0]);
+
+const answersMinusWrong: ConstantOf = ({ pairs }, rows) =>
+  indicator(pairs, rows.shape[0], (pair) => pair.wrong);
 
 /** Log-probabilities of the tokens outside the mask, moved out of reach of any sum. */
 const EXCLUDED = -1e30;
@@ -80,26 +85,28 @@ const divergence: DistributionForm = {
   slope: (logProbs, ref) => tf.sub(tf.exp(logProbs), tf.exp(ref)),
 };
 
-function prepareDistribution(
+async function prepareDistribution(
   input: MetricInput,
   form: DistributionForm,
-  constantOf: (input: MetricInput) => tf.Tensor2D,
-): PreparedMetric {
-  const { unembedding } = input;
-  const constant = constantOf(input); // [B, V]
+  constantOf: ConstantOf,
+): Promise<PreparedMetric> {
+  const rows = await input.weights.unembedding();
+  const constant = constantOf(input, rows); // [B, V]
   return {
     read(final, pairOfRow) {
       const values = tf.tidy(() => {
         const perRow = tf.gather(constant, tf.tensor1d(Int32Array.from(pairOfRow), "int32"));
-        return form.value(logProbabilities(final, unembedding), perRow);
+        return form.value(logProbabilities(final, rows), perRow);
       });
       const data = Float32Array.from(values.dataSync());
       values.dispose();
       return data;
     },
-    gradient: (final) =>
-      tf.tidy(() => product(form.slope(logProbabilities(final, unembedding), constant), unembedding.rows)),
-    dispose: () => constant.dispose(),
+    gradient: (final) => tf.tidy(() => product(form.slope(logProbabilities(final, rows), constant), rows)),
+    dispose() {
+      constant.dispose();
+      input.weights.releaseUnembedding();
+    },
   };
 }
 
@@ -146,7 +153,5 @@ export const kl: OutputMetric = {
   differentiable: true,
   flatOnClean: true,
   prepare: (input) =>
-    prepareDistribution(input, divergence, ({ cleanFinal, unembedding }) =>
-      logProbabilities(cleanFinal, unembedding),
-    ),
+    prepareDistribution(input, divergence, ({ cleanFinal }, rows) => logProbabilities(cleanFinal, rows)),
 };

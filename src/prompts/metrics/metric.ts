@@ -11,10 +11,10 @@
 
 import type * as tf from "@tensorflow/tfjs-core";
 import type { HookPoint } from "../../model/sites.js";
-import type { UnembeddingWeights } from "../../model/weights.js";
+import type { UnembeddingProvider } from "../../model/weights.js";
 import type { Pair, PairNeeds } from "../pair.js";
 
-/** An output metric made ready for a batch of pairs. Owns tensors: dispose it when the batch is done. */
+/** An output metric made ready for a batch of pairs. Holds weights and tensors: dispose it, once, when the batch is done. */
 export interface PreparedMetric {
   /**
    * The metric of each row.
@@ -33,7 +33,8 @@ export interface PreparedMetric {
 
 export interface MetricInput {
   readonly pairs: readonly Pair[];
-  readonly unembedding: UnembeddingWeights;
+  /** A prepared metric may hold the whole unembedding until it is disposed. */
+  readonly weights: UnembeddingProvider;
   /** `final` of the clean run, [B, D]: the reference of `kl`. Stays the caller's. */
   readonly cleanFinal: tf.Tensor2D;
 }
@@ -53,7 +54,7 @@ interface MetricTraits {
 
 /** A function of the logits at the pair's metric position. */
 export interface OutputMetric extends MetricTraits {
-  prepare(input: MetricInput): PreparedMetric;
+  prepare(input: MetricInput): Promise<PreparedMetric>;
 }
 
 /** A linear function of values inside the model. A pair's own metric position says nothing of where it is read. */

@@ -42,21 +42,20 @@ export async function prepareOnRuns(
   direction: Direction,
   finals: { readonly base: tf.Tensor2D; readonly source: tf.Tensor2D },
 ): Promise<MetricOnRuns> {
-  const prepared = metric.prepare({
+  const prepared = await metric.prepare({
     pairs,
-    unembedding: await model.weights.unembedding(),
+    weights: model.weights,
     cleanFinal: direction === "noising" ? finals.base : finals.source,
   });
-  const rows = pairs.map((_, b) => b);
-  const base = prepared.read(finals.base, rows);
-  const source = prepared.read(finals.source, rows);
   try {
-    checkFinite(metric, pairs, { base, source });
+    const rows = pairs.map((_, b) => b);
+    const values = { base: prepared.read(finals.base, rows), source: prepared.read(finals.source, rows) };
+    checkFinite(metric, pairs, values);
+    return { metric: prepared, ...values };
   } catch (error) {
     prepared.dispose();
     throw error;
   }
-  return { metric: prepared, base, source };
 }
 
 function checkFinite({ name }: Metric, pairs: readonly Pair[], { base, source }: UnpatchedValues): void {

@@ -1,6 +1,7 @@
 /** @file Metrics as text: the name of an output metric, or an internal metric written like a node id. */
 
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { InputError } from "../../errors.js";
 import { METRICS } from "./index.js";
 import { attentionWeight, neuronActivation, PROJECTION_SITES, projection } from "./internal.js";
@@ -29,10 +30,11 @@ export function isMetricText(text: string): boolean {
  * The metric that a text names: `logit-diff`, or an internal one such as `L5.pattern[3]@end:subject`. Positions count
  * from the start, from the end where negative, or are roles. A direction's file is read now.
  *
+ * @param folder what the file's path is relative to; default: the working folder
  * @throws InputError for text that is no metric, or a file that is not a JSON array of float32 numbers other than 0
  *   throughout; what model and pairs have is checked where the metric is used
  */
-export function parseMetric(text: string): Metric {
+export function parseMetric(text: string, folder = ""): Metric {
   const output = METRICS.find(({ name }) => name === text);
   if (output) return output;
   const pattern = PATTERN.exec(text);
@@ -57,7 +59,7 @@ export function parseMetric(text: string): Metric {
     layer: Number(layer),
     site,
     position: position(at),
-    direction: readDirection(file),
+    direction: readDirection(folder === "" ? file : resolve(folder, file)),
     directionName: file,
   });
 }

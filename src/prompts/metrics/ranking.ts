@@ -14,13 +14,14 @@ function rankOfBestAnswer(logits: Float32Array, { answers }: Pair): number {
   return 1 + logits.reduce((above, value) => above + (value > best ? 1 : 0), 0);
 }
 
-function prepareRanking(
-  { pairs, unembedding }: MetricInput,
+async function prepareRanking(
+  { pairs, weights }: MetricInput,
   score: (rank: number) => number,
-): PreparedMetric {
+): Promise<PreparedMetric> {
+  const rows = await weights.unembedding();
   return {
     read(final, pairOfRow) {
-      const logits = product(final, unembedding.rows, { transposeB: true });
+      const logits = product(final, rows, { transposeB: true });
       const V = logits.shape[1];
       const data = logits.dataSync() as Float32Array;
       logits.dispose();
@@ -31,7 +32,7 @@ function prepareRanking(
     gradient() {
       throw new Error("gradient: expected a differentiable metric, got one of the order of the logits");
     },
-    dispose() {},
+    dispose: () => weights.releaseUnembedding(),
   };
 }
 

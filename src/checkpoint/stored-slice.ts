@@ -1,0 +1,61 @@
+/**
+ * @file The reading of weights from their files into memory that another thread has made, as float32. Plain data in,
+ * synchronous reads: this is what runs in the reading thread, so nothing here may need TensorFlow.js.
+ */
+
+import { readBytesSync } from "./read-bytes.js";
+import { bytesPerFloat, type FloatType, widen } from "./widen.js";
+
+/** Where one weight is stored, and where it goes. Lengths and offsets count values. */
+export interface StoredSlice {
+  /** Descriptor of the open file, valid in every thread of the process. */
+  readonly fd: number;
+  /** The file's path, for error texts. */
+  readonly file: string;
+  readonly dtype: FloatType;
+  /** First byte of the stored tensor in the file. */
+  readonly start: number;
+  readonly runs: Runs;
+  /** Where its first value goes. */
+  readonly offset: number;
+}
+
+/** `count` runs of `length` values, one every `stride`, the first one at `first`: a whole tensor is one run. */
+export interface Runs {
+  readonly first: number;
+  readonly count: number;
+  readonly length: number;
+  readonly stride: number;
+}
+
+/** Values read at a time: Node refuses reads of 2 GiB and more, and what was just read is still in the processor's cache. */
+const VALUES_AT_ONCE = 2 ** 18;
+
+/** Stored 16-bit values on their way to float32. */
+const staging = new Uint16Array(VALUES_AT_ONCE);
+
+/**
+ * Reads slices into `values`, row-major float32.
+ * @throws RunError when a file ends early or cannot be read
+ */
+export function readSlices(slices: readonly StoredSlice[], values: Float32Array): void {
+  for (const slice of slices) {
+    const { first, count, length, stride } = slice.runs;
+    for (let run = 0; run < count; run++) {
+      const to = slice.offset + run * length;
+      readRun(slice, first + run * stride, values.subarray(to, to + length));
+    }
+  }
+}
+
+/** Reads the values from `from` on, which fill `target`. */
+function readRun({ fd, file, dtype, start }: StoredSlice, from: number, target: Float32Array): void {
+  const width = bytesPerFloat(dtype);
+  for (let done = 0; done < target.length; done += VALUES_AT_ONCE) {
+    const part = target.subarray(done, done + VALUES_AT_ONCE);
+    const read = dtype === "F32" ? part : staging.subarray(0, part.length);
+    const bytes = new Uint8Array(read.buffer, read.byteOffset, read.byteLength);
+    readBytesSync(fd, file, bytes, start + (from + done) * width);
+    if (dtype !== "F32") widen(dtype, staging.subarray(0, part.length), part);
+  }
+}
