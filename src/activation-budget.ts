@@ -11,6 +11,33 @@ export const DEFAULT_ACTIVATION_BUDGET_BYTES = 2 ** 30;
 
 const FLOAT_BYTES = 4;
 
+/**
+ * What the chunks of a wave may take while they rest between two blocks, as a part of what the one that runs may take. A
+ * chunk at rest is a thirtieth to a fiftieth of one in a block, so that a wave of a quarter is some ten chunks and the
+ * weights of a model on disk are read ten times less often. Reading then takes less time than computing; more would take
+ * memory, and the wasm heap never shrinks.
+ */
+const RESTING_SHARE = 1 / 4;
+
+/** What the chunks of a wave may take while they rest, in bytes. */
+export function restingBudget(activationBudgetBytes: number): number {
+  return RESTING_SHARE * activationBudgetBytes;
+}
+
+/** What the residual stream takes at so many tokens. */
+export function bytesOfStream({ width }: ModelConfig, tokens: number): number {
+  return FLOAT_BYTES * tokens * width;
+}
+
+/**
+ * What mask and rotary tables take.
+ * @param positions that runs cover
+ * @param keys positions that they look at
+ */
+export function bytesOfContext({ headWidth }: ModelConfig, positions: number, keys: number): number {
+  return FLOAT_BYTES * positions * (keys + 2 * headWidth);
+}
+
 /** @throws InputError for a budget that is not a positive number */
 export function checkBudget(budgetBytes: number): void {
   if (budgetBytes > 0) return;

@@ -15,6 +15,15 @@ export interface RunControl {
   readonly signal?: AbortSignal;
 }
 
+/** Reports how much of a stage is done, wherever that is more than before. */
+export function reporterOf({ onProgress }: RunControl, stage: string, total: number): (done: number) => void {
+  let reported = 0;
+  return (done) => {
+    if (done > reported) onProgress?.({ stage, done, total });
+    reported = Math.max(reported, done);
+  };
+}
+
 /**
  * To be called before each batch. A run of a model in memory waits for nothing, so without this turn of the event loop no
  * timer, and no Ctrl-C, would be noticed before its end.

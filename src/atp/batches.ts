@@ -8,7 +8,7 @@ import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
 import { InputError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import type { NodeSpace } from "../nodes/node-space.js";
-import { addZeros, makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
+import { makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
 import { batchPairs, checkBatchSize, type PairBatch } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import { checkModelForMetric } from "../prompts/metrics/internal.js";
@@ -19,7 +19,7 @@ import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl } from "../run-control.js";
 import { drawPairs, meanOverDraws } from "../sources/draws.js";
 import type { PatchSource } from "../sources/source.js";
-import { estimateRows } from "./fold.js";
+import { addNone, type EstimateSinks, estimateRows } from "./fold.js";
 import { type RecordedRuns, recordRuns } from "./runs.js";
 import { layersBelow, startOfSweep } from "./start.js";
 import type { SweepStart } from "./sweep.js";
@@ -38,11 +38,18 @@ export interface EstimateOptions extends RunControl {
    * corrupted prompt: noised ones. Stays the caller's.
    */
   readonly source?: PatchSource;
+  /** Whether the signed estimates of every pair are kept too, 4 bytes per node and pair; default false. */
+  readonly byPair?: boolean;
 }
 
 export interface Estimates {
   /** Estimated effects of all nodes of the space. */
   readonly scores: ScoreTable;
+  /**
+   * By pair: the signed estimates of all nodes, whose sums over pairs are `scores.sum`. NaN where the pair lacks the node's
+   * position or role. Present where it was asked for.
+   */
+  readonly byPair?: readonly Float32Array[];
   /** Metric of each pair's base run, in the order of the pairs. */
   readonly baseMetric: Float64Array;
   /** Metric of each pair's source run. */
@@ -52,7 +59,7 @@ export interface Estimates {
 }
 
 /** One batch, ready for the backward sweep. */
-export interface SweepInput extends SweepStart {
+export interface SweepInput extends SweepStart, EstimateSinks {
   readonly model: Model;
   /** Of all draws of every pair, B·draws rows; so have the gradients. */
   readonly runs: RecordedRuns;
@@ -64,8 +71,6 @@ export interface SweepInput extends SweepStart {
   /** How many layers lie wholly below what the metric reads: the ones that GradDrop drops. */
   readonly below: number;
   readonly space: NodeSpace;
-  /** Where the sweep adds the estimates. */
-  readonly scores: ScoreTable;
 }
 
 /** Adds a batch's estimates to the scores; resolves to the layer-backwards that it took. */
@@ -91,6 +96,7 @@ export async function estimateInBatches(
   checkPairsForMetric(pairs, metric);
   checkGradient(metric, direction);
   const { draws } = drawPairs(pairs, options.source);
+  const byPair = options.byPair && pairs.map(() => new Float32Array(space.size).fill(Number.NaN));
   const result = {
     scores: makeScoreTable(space.size, flags),
     baseMetric: new Float64Array(pairs.length),
@@ -102,13 +108,11 @@ export async function estimateInBatches(
   checkBatchSize(batchSize);
   for (const batch of batchPairs(pairs, Math.max(1, Math.floor(batchSize / draws)))) {
     await nextBatch(signal);
-    const { base, source, forwardEquivalents } = await estimateBatch(
-      model,
-      batch,
-      options,
-      result.scores,
-      sweep,
-    );
+    const sinks = {
+      scores: result.scores,
+      ...(byPair && { byPair: batch.indices.map((index) => byPair[index]) }),
+    };
+    const { base, source, forwardEquivalents } = await estimateBatch(model, batch, options, sinks, sweep);
     batch.indices.forEach((index, b) => {
       result.baseMetric[index] = base[b];
       result.sourceMetric[index] = source[b];
@@ -117,7 +121,7 @@ export async function estimateInBatches(
     done += batch.pairs.length;
     onProgress?.({ stage: "estimate", done, total: pairs.length });
   }
-  return result;
+  return { ...result, ...(byPair && { byPair }) };
 }
 
 /**
@@ -147,7 +151,7 @@ async function estimateBatch(
     activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES,
     source: patchSource,
   }: EstimateOptions,
-  scores: ScoreTable,
+  sinks: EstimateSinks,
   sweep: Sweep,
 ): Promise<{ base: Float64Array; source: Float64Array; forwardEquivalents: number }> {
   const { pairs, draws, values: replacement } = drawPairs(ofBatch, patchSource);
@@ -158,12 +162,11 @@ async function estimateBatch(
   try {
     const { base, source, ...start } = await startOfSweep(model, metric, pairs, direction, runs, reading);
     const below = layersBelow(metric, layers);
-    const batch = { model, runs, pairs: ofBatch, draws, T, below, space, scores };
-    const layerBackwards = await sweep({ ...batch, ...start });
-    tf.dispose({ ...start.seed });
+    const batch = { model, runs, pairs: ofBatch, draws, T, below, space, ...sinks };
+    const layerBackwards = await sweep({ ...batch, ...start }).finally(() => tf.dispose({ ...start.seed }));
     for (const group of space.groups) {
       if (group.layer <= start.from) continue;
-      for (const row of estimateRows(space, group, ofBatch, T)) addZeros(scores, row);
+      for (const row of estimateRows(space, group, ofBatch, T)) addNone(sinks, row);
     }
     // A backward pass without weight gradients costs as much as a forward pass.
     const layersRun = 2 * reading.layers + layerBackwards + 2 * runs.recomputedLayers();

@@ -15,7 +15,7 @@ import { addScores } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
 import { type EstimateOptions, type Estimates, estimateInBatches, type SweepInput } from "./batches.js";
 import { firstOrder, numbersOf, wantedBy } from "./first-order.js";
-import { estimateRows } from "./fold.js";
+import { estimateRows, keepByPair } from "./fold.js";
 import { averageEstimates } from "./over-draws.js";
 import { sweepBack } from "./sweep.js";
 
@@ -35,7 +35,7 @@ export function estimateAtp(
 }
 
 function sweepFirstOrder(input: SweepInput): Promise<number> {
-  const { model, runs, pairs, draws, T, space, scores } = input;
+  const { model, runs, pairs, draws, T, space } = input;
   const wanted = wantedBy(space);
   return sweepBack(model, runs, input, {
     visitLayer: (layer, { differences }) => {
@@ -48,7 +48,9 @@ function sweepFirstOrder(input: SweepInput): Promise<number> {
         const estimates = firstOrder(point, siteGradient, difference, wanted);
         const numbers = numbersOf(averageEstimates(estimates, draws));
         for (const row of estimateRows(space, group, pairs, T)) {
-          addScores(scores, row, numbers[row.everywhere ? "everywhere" : "each"]);
+          const values = numbers[row.everywhere ? "everywhere" : "each"];
+          addScores(input.scores, row, values);
+          keepByPair(input, row, values);
         }
       };
     },

@@ -19,6 +19,7 @@ import type { Model } from "../model/model.js";
 import type { Site } from "../model/sites.js";
 import { type Readout, readout } from "../model/transformer.js";
 import type { BlockWeights } from "../model/weights.js";
+import { withLayer } from "../model/with-layer.js";
 import type { Direction } from "../prompts/direction.js";
 import { embedRun } from "../prompts/embed-run.js";
 import type { InternalReader, UnpatchedReading } from "../prompts/metrics/internal-reader.js";
@@ -70,31 +71,41 @@ export async function recordRuns(
 ): Promise<RecordedRuns> {
   const context = makeBlockContext(model.config, pairs[0].clean.length);
   const layers: KeptLayer[] = [];
+  const finals: Readout[] = [];
+  let streams: Streams | undefined;
   let bytes = 0;
   let recomputed = 0;
-  let streams: Streams = {
-    base: await embedRun(model, pairs, direction, "base"),
-    source: await embedRun(model, pairs, direction, "source"),
+  const dispose = () => {
+    tf.dispose([layers, { ...streams }, finals.map((final) => ({ ...final }))]);
+    disposeBlockContext(context);
   };
-  for (let layer = 0; layer < reading.layers; layer++) {
-    const weights = await model.weights.layer(layer);
-    const { record, next } = runLayer(context, weights, layer, streams, sites, replacement, reading);
-    model.weights.release(layer);
-    const size = bytesOf(record);
-    if (bytes + size <= budgetBytes) {
-      bytes += size;
-      layers.push({ record });
-      tf.dispose(streams);
-    } else {
-      layers.push({ streams });
-      tf.dispose(record);
+  try {
+    streams = await embedBoth(model, pairs, direction);
+    for (let layer = 0; layer < reading.layers; layer++) {
+      const current: Streams = streams;
+      const above = layer + 1 < reading.layers ? layer + 1 : undefined;
+      const { record, next } = await withLayer(model.weights, layer, above, (weights) =>
+        runLayer(context, weights, layer, current, sites, replacement, reading),
+      );
+      const size = bytesOf(record);
+      if (bytes + size <= budgetBytes) {
+        bytes += size;
+        layers.push({ record });
+        tf.dispose(current);
+      } else {
+        layers.push({ streams: current });
+        tf.dispose(record);
+      }
+      streams = next;
     }
-    streams = next;
+    const positions = pairs.map((pair) => pair.metricPosition);
+    for (const stream of [streams.base, streams.source]) finals.push(await readout(model, stream, positions));
+    tf.dispose(streams);
+  } catch (error) {
+    dispose();
+    throw error;
   }
-  const positions = pairs.map((pair) => pair.metricPosition);
-  const base = await readout(model, streams.base, positions);
-  const source = await readout(model, streams.source, positions);
-  tf.dispose(streams);
+  const [base, source] = finals;
   return {
     context,
     base,
@@ -112,12 +123,18 @@ export async function recordRuns(
         tf.dispose(record);
       }
     },
-    dispose() {
-      tf.dispose(layers);
-      disposeBlockContext(context);
-      tf.dispose([{ ...base }, { ...source }]);
-    },
+    dispose,
   };
+}
+
+async function embedBoth(model: Model, pairs: readonly Pair[], direction: Direction): Promise<Streams> {
+  const base = await embedRun(model, pairs, direction, "base");
+  try {
+    return { base, source: await embedRun(model, pairs, direction, "source") };
+  } catch (error) {
+    base.dispose();
+    throw error;
+  }
 }
 
 function runLayer(
@@ -129,30 +146,40 @@ function runLayer(
   replacement?: ActivationSource,
   reading?: UnpatchedReading,
 ): { record: LayerRecord; next: Streams } {
-  return tf.tidy(() => {
-    const run = (resid: tf.Tensor3D, reader?: InternalReader) => {
-      const captured = new Map<Site, tf.Tensor>();
-      const result = blockForward(context, weights, layer, resid, (point, _layer, value) => {
-        if (point !== "pattern" && sites.includes(point)) captured.set(point, tf.keep(tf.clone(value)));
-        reader?.see(point, layer, value);
-        return value;
-      });
-      return { ...result, captured };
-    };
-    const baseRun = run(base, reading?.readers.base);
-    const sourceRun = run(source, reading?.readers.source);
-    const differences: { [site in Site]?: tf.Tensor } = {};
-    for (const [site, baseValue] of baseRun.captured) {
-      const sourceValue = sourceRun.captured.get(site);
-      const patched = replacement ? replacement.valuesAt(site, layer, baseValue) : sourceValue;
-      if (patched) differences[site] = tf.sub(patched, baseValue);
-      tf.dispose([baseValue, ...(sourceValue ? [sourceValue] : [])]);
-    }
-    return {
-      record: { saved: baseRun.saved, differences },
-      next: { base: baseRun.residPost, source: sourceRun.residPost },
-    };
-  });
+  // Outlive the block's own tidy.
+  const captured: tf.Tensor[] = [];
+  const run = (resid: tf.Tensor3D, reader?: InternalReader) => {
+    const bySite = new Map<Site, tf.Tensor>();
+    const result = blockForward(context, weights, layer, resid, (point, _layer, value) => {
+      if (point !== "pattern" && sites.includes(point)) {
+        const clone = tf.keep(tf.clone(value));
+        captured.push(clone);
+        bySite.set(point, clone);
+      }
+      reader?.see(point, layer, value);
+      return value;
+    });
+    return { ...result, bySite };
+  };
+  try {
+    return tf.tidy(() => {
+      const baseRun = run(base, reading?.readers.base);
+      const sourceRun = run(source, reading?.readers.source);
+      const differences: { [site in Site]?: tf.Tensor } = {};
+      for (const [site, baseValue] of baseRun.bySite) {
+        const sourceValue = sourceRun.bySite.get(site);
+        const patched = replacement ? replacement.valuesAt(site, layer, baseValue) : sourceValue;
+        if (patched) differences[site] = tf.sub(patched, baseValue);
+        tf.dispose([baseValue, ...(sourceValue ? [sourceValue] : [])]);
+      }
+      return {
+        record: { saved: baseRun.saved, differences },
+        next: { base: baseRun.residPost, source: sourceRun.residPost },
+      };
+    });
+  } finally {
+    tf.dispose(captured);
+  }
 }
 
 const FLOAT32_BYTES = 4;

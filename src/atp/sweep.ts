@@ -3,6 +3,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { blockVjp, type Seed, type Visit } from "../model/block.js";
 import type { Model } from "../model/model.js";
+import { withLayer } from "../model/with-layer.js";
 import type { LayerRecord, RecordedRuns } from "./runs.js";
 
 /** Where a gradient enters the model. */
@@ -28,6 +29,7 @@ export interface SweepHooks {
 /**
  * Takes a gradient down through the layers; each layer's weights and record are asked for once.
  *
+ * @param then the layer that will be asked for after layer 0, if that is known
  * @returns layer-backwards run: the sum of S over the layers
  */
 export async function sweepBack(
@@ -35,24 +37,28 @@ export async function sweepBack(
   runs: RecordedRuns,
   { from, gradient, seed }: SweepStart,
   { visitLayer, onward }: SweepHooks,
+  then?: number,
 ): Promise<number> {
   let current = gradient;
   let layerBackwards = 0;
-  for (let layer = from; layer >= 0; layer--) {
-    const block = await weights.layer(layer);
-    const next = runs.use(layer, block, (record) =>
-      tf.tidy(() => {
-        const visit = visitLayer(layer, record, current);
-        const entering = layer === from ? seed : undefined;
-        const dResidPre = blockVjp(runs.context, block, layer, record.saved, current, visit, entering);
-        return onward ? onward(layer, current, dResidPre) : dResidPre;
-      }),
-    );
-    weights.release(layer);
-    layerBackwards += current.shape[0];
+  try {
+    for (let layer = from; layer >= 0; layer--) {
+      const above = current;
+      current = await withLayer(weights, layer, layer > 0 ? layer - 1 : then, (block) =>
+        runs.use(layer, block, (record) =>
+          tf.tidy(() => {
+            const visit = visitLayer(layer, record, above);
+            const entering = layer === from ? seed : undefined;
+            const dResidPre = blockVjp(runs.context, block, layer, record.saved, above, visit, entering);
+            return onward ? onward(layer, above, dResidPre) : dResidPre;
+          }),
+        ),
+      );
+      layerBackwards += above.shape[0];
+      above.dispose();
+    }
+  } finally {
     current.dispose();
-    current = next;
   }
-  current.dispose();
   return layerBackwards;
 }

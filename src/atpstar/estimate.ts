@@ -14,7 +14,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type EstimateOptions, type Estimates, estimateInBatches, type SweepInput } from "../atp/batches.js";
 import { estimateAtp } from "../atp/estimate.js";
 import { firstOrder, numbersOf, type SiteEstimates, wantedBy } from "../atp/first-order.js";
-import { estimateRows } from "../atp/fold.js";
+import { estimateRows, keepByPair } from "../atp/fold.js";
 import { averageEstimates } from "../atp/over-draws.js";
 import type { LayerRecord } from "../atp/runs.js";
 import { layersBelow } from "../atp/start.js";
@@ -86,41 +86,47 @@ async function sweepAll(input: SweepInput, parts: MethodParts, streamBudget: num
   const forks = new Map<number, tf.Tensor4D>();
   const keep = new Set(later.flat());
 
-  let layerBackwards = await sweepBack(model, runs, input, {
-    visitLayer: (layer, record, dResidPost) =>
-      visitOf(
-        input,
-        parts,
-        layer,
-        record,
-        true,
-        parts.gradDrop && layer < below ? mainStream(dResidPost) : undefined,
-      ),
-    onward(layer, dResidPost, dResidPre) {
-      if (keep.has(layer)) forks.set(layer, tf.keep(mainStream(dResidPost)));
-      return first.includes(layer) ? tf.concat([dResidPre, mainStream(dResidPost)], 0) : dResidPre;
-    },
-  });
-  const forkAt = (layer: number): tf.Tensor4D => {
-    const fork = forks.get(layer);
-    if (!fork) throw new Error(`sweepAll: expected the gradient that forks at layer ${layer}, got none`);
-    return fork;
-  };
-  for (const dropped of later) {
-    const top = dropped[0];
-    layerBackwards += await sweepBack(
+  const startsAt = (sweep: readonly number[] | undefined) => sweep && sweep[0] - 1;
+  try {
+    let layerBackwards = await sweepBack(
       model,
       runs,
-      { from: top - 1, gradient: tf.clone(forkAt(top)) },
+      input,
       {
-        visitLayer: (layer, record) => visitOf(input, parts, layer, record, false),
-        onward: (layer, _dResidPost, dResidPre) =>
-          dropped.includes(layer) ? tf.concat([dResidPre, forkAt(layer)], 0) : dResidPre,
+        visitLayer: (layer, record, dResidPost) => {
+          const fork = parts.gradDrop && layer < below ? mainStream(dResidPost) : undefined;
+          return visitOf(input, parts, layer, record, true, fork);
+        },
+        onward(layer, dResidPost, dResidPre) {
+          if (keep.has(layer)) forks.set(layer, tf.keep(mainStream(dResidPost)));
+          return first.includes(layer) ? tf.concat([dResidPre, mainStream(dResidPost)], 0) : dResidPre;
+        },
       },
+      startsAt(later[0]),
     );
+    const forkAt = (layer: number): tf.Tensor4D => {
+      const fork = forks.get(layer);
+      if (!fork) throw new Error(`sweepAll: expected the gradient that forks at layer ${layer}, got none`);
+      return fork;
+    };
+    for (const [place, dropped] of later.entries()) {
+      const [top] = dropped;
+      layerBackwards += await sweepBack(
+        model,
+        runs,
+        { from: top - 1, gradient: tf.clone(forkAt(top)) },
+        {
+          visitLayer: (layer, record) => visitOf(input, parts, layer, record, false),
+          onward: (layer, _dResidPost, dResidPre) =>
+            dropped.includes(layer) ? tf.concat([dResidPre, forkAt(layer)], 0) : dResidPre,
+        },
+        startsAt(later[place + 1]),
+      );
+    }
+    return layerBackwards;
+  } finally {
+    tf.dispose([...forks.values()]);
   }
-  tf.dispose([...forks.values()]);
-  return layerBackwards;
 }
 
 /**
@@ -162,12 +168,13 @@ function visitOf(
 
 /** Adds the estimates of one site in one layer, from the streams of one sweep. */
 function addSite(
-  { space, scores, pairs, T, below }: SweepInput,
+  input: SweepInput,
   { gradDrop }: MethodParts,
   group: NodeGroup,
   { plain, best, forked }: { plain: SiteEstimates; best: SiteEstimates; forked: SiteEstimates },
   hasMain: boolean,
 ): void {
+  const { space, scores, pairs, T, below } = input;
   const weights = streamWeights(group.site, group.layer, below, hasMain);
   const contributionOf = (estimates: SiteEstimates): SiteEstimates =>
     mapEstimates(estimates, (tensor, kind) =>
@@ -192,7 +199,10 @@ function addSite(
   const signed = hasMain ? numbersOf(mapEstimates(best, firstStream)) : undefined;
   for (const row of estimateRows(space, group, pairs, T)) {
     const kind = row.everywhere ? "everywhere" : "each";
-    if (signed) addSigned(scores, row, signed[kind]);
+    if (signed) {
+      addSigned(scores, row, signed[kind]);
+      keepByPair(input, row, signed[kind]);
+    }
     for (const [column, numbers] of added) addToColumn(column, row, numbers[kind]);
   }
 }

@@ -17,8 +17,7 @@ import { formatNodeId } from "../nodes/node-id.js";
 import { type NodeSet, nodeAt } from "../nodes/node-space.js";
 import { joinVerified, type Ranking, rankNodes, type VerifiedNodes } from "../nodes/ranking.js";
 import { contribution, makeScoreTable, type ScoreTable } from "../nodes/score-table.js";
-import { drawsOf } from "../sources/draws.js";
-import type { PatchSource } from "../sources/source.js";
+import { type DrawsOfSource, drawsOf } from "../sources/draws.js";
 import { boundsOf, type SeriesBounds } from "./bounds.js";
 import {
   type Certificate,
@@ -83,7 +82,7 @@ export class Certification {
     readonly estimates: ScoreTable,
     readonly measurements: Measurements,
     readonly options: Required<Omit<CertifyOptions, "onVerified">> &
-      Pick<CertifyOptions, "onVerified"> & { readonly source?: PatchSource },
+      Pick<CertifyOptions, "onVerified"> & { readonly source?: DrawsOfSource },
   ) {}
 
   async run(): Promise<void> {

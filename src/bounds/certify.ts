@@ -9,7 +9,7 @@ import type { ModelConfig } from "../model/config.js";
 import type { Model } from "../model/model.js";
 import type { Ranking } from "../nodes/ranking.js";
 import type { Pair } from "../prompts/pair.js";
-import type { PatchSource } from "../sources/source.js";
+import type { DrawsOfSource } from "../sources/draws.js";
 import { Certification, type Certified, type CertifyOptions } from "./certification.js";
 import { type Measurements, measureHere } from "./measurements.js";
 import { checkComplete } from "./observe.js";
@@ -54,7 +54,7 @@ export async function certifyWith(
     prevalenceSample = DEFAULT_PREVALENCE_SAMPLE,
     onVerified,
     source,
-  }: CertifyOptions & { readonly source?: PatchSource },
+  }: CertifyOptions & { readonly source?: DrawsOfSource },
 ): Promise<Certified> {
   const { space, pairs, estimates } = estimated;
   if (!estimates) throw new InputError("certify: expected a ranking with estimates, got one without");

@@ -86,7 +86,7 @@ export async function samplePrevalence(
 export async function prevalenceOf(
   nodes: NodeSet,
   question: PrevalenceQuestion,
-  { verify }: Pick<Measurements, "verify">,
+  measurements: Pick<Measurements, "verify">,
 ): Promise<Prevalence> {
   const { thetas, confidence } = question;
   if (thetas.length === 0) throw new InputError("samplePrevalence: expected at least one theta, got none");
@@ -95,7 +95,7 @@ export async function prevalenceOf(
   const strata = planStrata(nodes, question);
   const drawn = Uint32Array.from(strata.flatMap(({ sample }) => [...sample])).sort();
   const none = { verified: { nodes: drawn, scores: makeScoreTable(0) }, forwardEquivalents: 0 };
-  const { verified, forwardEquivalents } = drawn.length === 0 ? none : await verify(drawn);
+  const { verified, forwardEquivalents } = drawn.length === 0 ? none : await measurements.verify(drawn);
   const { scores } = verified;
   const rowOf = new Map(Array.from(drawn, (node, row) => [node, row]));
   const outcomes = strata.map(

@@ -5,8 +5,7 @@ import { blockFlops, forwardFlops } from "../model/flops.js";
 import { type NodeSet, type NodeSpace, visitNodes } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
-import { drawsOf } from "../sources/draws.js";
-import type { PatchSource } from "../sources/source.js";
+import { type DrawsOfSource, drawsOf } from "../sources/draws.js";
 import { setsPerBlock } from "./node-sets.js";
 import { hasWindow, type WindowShape } from "./windows.js";
 
@@ -64,7 +63,7 @@ export function costOfNodes(
   config: ModelConfig,
   pairs: readonly Pair[],
   space: NodeSpace,
-  { source }: { readonly source?: PatchSource },
+  { source }: { readonly source?: DrawsOfSource },
   nodes: NodeSet = Uint32Array.from({ length: space.size }, (_, node) => node),
 ): number {
   return costAhead(config, pairs, { space, starts: nodes, draws: drawsOf(source) }).forwardEquivalents;

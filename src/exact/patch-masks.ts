@@ -19,8 +19,10 @@ export interface PatchedRow {
   readonly nodes: NodeSet;
 }
 
+/** The masks of one layer, by group. */
 function makeMasks(
   space: NodeSpace,
+  groups: readonly NodeGroup[],
   rows: readonly PatchedRow[],
   covered: Covered,
 ): Map<NodeGroup, SiteMask> {
@@ -32,10 +34,13 @@ function makeMasks(
     masks.set(group, mask);
     return mask;
   };
+  // Groups of a layer follow each other.
+  const first = Math.min(...groups.map(({ offset }) => offset));
+  const end = Math.max(...groups.map(({ offset, indices }) => offset + indices * space.labels.length));
   rows.forEach(({ pair, nodes }, r) => {
     const spans = space.labels.map((label) => spanInPair(label, pair));
     let last: { readonly group: NodeGroup; readonly mask: SiteMask } | undefined;
-    visitNodes(space, nodes, (group, p, i) => {
+    visitNodes(space, nodesWithin(nodes, first, end), (group, p, i) => {
       const span = spans[p];
       if (!span) return;
       if (last?.group !== group) last = { group, mask: maskOf(group) };
@@ -45,8 +50,17 @@ function makeMasks(
   return masks;
 }
 
+/** The nodes `first` … `end − 1` of a set, in its order. */
+function nodesWithin(nodes: NodeSet, first: number, end: number): NodeSet {
+  const within = new Uint32Array(nodes.length);
+  let count = 0;
+  for (const node of nodes) if (node >= first && node < end) within[count++] = node;
+  return within.subarray(0, count);
+}
+
 /**
- * The edit that puts the source run's values at every row's nodes.
+ * The edit that puts the source run's values at every row's nodes of a layer. Made layer by layer, because masks of neurons
+ * are as large as the residual streams of the runs, each of them.
  *
  * @param rows the rows of the runs to be edited; every row's pair has all of its nodes
  * @param covered the positions of the runs; no node lies before them
@@ -54,14 +68,17 @@ function makeMasks(
  */
 export function patchEdit(
   space: NodeSpace,
+  layer: number,
   rows: readonly PatchedRow[],
   covered: Covered,
   sourceValues: ReadonlyMap<NodeGroup, tf.Tensor>,
 ): Edit {
-  const masks = [...makeMasks(space, rows, covered)];
+  const groups = space.groups.filter((group) => group.layer === layer && sourceValues.has(group));
+  if (groups.length === 0) return (_point, _layer, value) => value;
+  const masks = [...makeMasks(space, groups, rows, covered)];
   const pairOfRow = Int32Array.from(rows, (row) => row.pairIndex);
-  return (site, layer, value) => {
-    const entry = masks.find(([group]) => group.site === site && group.layer === layer);
+  return (site, _layer, value) => {
+    const entry = masks.find(([group]) => group.site === site);
     const source = entry && sourceValues.get(entry[0]);
     if (!entry || !source) return value;
     return tf.tidy(() => {

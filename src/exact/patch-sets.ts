@@ -4,27 +4,27 @@
  *   effect(S) = M(base run with a_n := a_n(source) for n ∈ S) − M(base run);  positive raises the metric
  *
  * A patched run starts at its lowest patched layer and first patched position, from the base run's residual stream, with
- * the base run's keys and values of the positions before. Runs that start together go through the layers together,
- * whatever pair and set they belong to; an edit picks source or base value row by row by a mask.
+ * the base run's keys and values of the positions before. Runs that start together go through a block together,
+ * whatever pair and set they belong to; an edit picks source or base value row by row by a mask. Several such chunks go up
+ * through the layers side by side.
  */
 
-import * as tf from "@tensorflow/tfjs-core";
-import { DEFAULT_ACTIVATION_BUDGET_BYTES, tokensWithin } from "../activation-budget.js";
-import { disposeBlockContext, type Edit, makeBlockContext } from "../model/block.js";
+import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
+import type { ModelConfig } from "../model/config.js";
 import { blockFlops, forwardFlops } from "../model/flops.js";
 import type { Model } from "../model/model.js";
-import { readout, runBlocks } from "../model/transformer.js";
 import type { NodeSpace } from "../nodes/node-space.js";
 import { batchPairs } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import { checkModelForMetric } from "../prompts/metrics/internal.js";
-import { InternalReader, readingOf } from "../prompts/metrics/internal-reader.js";
+import { readingOf } from "../prompts/metrics/internal-reader.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
-import { nextBatch, type RunControl } from "../run-control.js";
+import { nextBatch, type RunControl, reporterOf } from "../run-control.js";
 import { type DrawnPairs, drawPairs } from "../sources/draws.js";
 import type { ActivationSource, PatchSource } from "../sources/source.js";
+import { runWave } from "../wave.js";
 import { averageDraws } from "./average-draws.js";
 import { type BaseAndSource, runBaseAndSource } from "./base-and-source.js";
 import { type MetricsOfBatch, MetricsOfSets } from "./metrics-of-sets.js";
@@ -35,10 +35,9 @@ import {
   blocksOfSets,
   type NodeSets,
 } from "./node-sets.js";
-import { patchEdit } from "./patch-masks.js";
+import { PatchedChunk } from "./patched-chunk.js";
 import { MetricTable, type PatchedRuns } from "./patched-runs.js";
-import { type BatchPlan, chunksOfOneStart, outlineOfSet, type PatchedRun, planBatch } from "./plan.js";
-import { readMetrics } from "./read-metrics.js";
+import { type BatchPlan, outlineOfSet, type PatchedRun, planBatch, wavesOfRuns } from "./plan.js";
 
 /** How patched runs are made, whatever is read off them. */
 export interface PatchControl extends RunControl {
@@ -123,11 +122,7 @@ export async function patchSets(
   const table = new MetricTable(options.metrics, runs, sets.length);
   const runsOfSet = sets.pairOf ? drawn.draws : runs;
   const total = runsOfSet * sets.length;
-  let reported = 0;
-  const report = (done: number) => {
-    if (done > reported) options.onProgress?.({ stage: "verify", done, total });
-    reported = done;
-  };
+  const report = reporterOf(options, "verify", total);
   for (const block of blocksOfSets(sets, runs, limits)) {
     const before = runsOfSet * block.first;
     await patchBlock(model, drawn, space, block, options, table, (done) => report(before + done));
@@ -167,24 +162,28 @@ async function patchBlock(
       table.setUnpatched(indices, unpatched.values.unpatched, metrics.layers / model.config.layers);
       for (const { pairIndex, set } of plan.idle) table.setUnchanged(indices[pairIndex], first + set);
       done += plan.asked - plan.runs.length;
-      const tokensAtOnce = tokensWithin(activationBudgetBytes, model.config, T);
-      for (const chunk of chunksOfOneStart(plan.runs, T, tokensAtOnce)) {
-        await nextBatch(options.signal);
-        const values = await runPatched(model, space, plan, chunk, metrics, unpatched, activationBudgetBytes);
-        chunk.forEach(({ pair, pairIndex, set }, r) => {
-          table.set(
-            indices[pairIndex],
-            first + set,
-            values.map((ofMetric) => ofMetric[r]),
-            () => `set ${first + set} on ${pair.origin}`,
-          );
+      const shared = { model, space, T, metrics, ...unpatched };
+      for (const wave of wavesOfRuns(model.config, plan.runs, T, activationBudgetBytes)) {
+        const patched = wave.map((runs) => new PatchedChunk(shared, runs));
+        const inWave = wave.reduce((sum, { length }) => sum + length, 0);
+        await runWave(model.weights, patched, {
+          to: metrics.layers,
+          signal: options.signal,
+          onShare: (share) => report(done + Math.floor(share * inWave)),
+          async finish(chunk) {
+            const values = await chunk.read(activationBudgetBytes);
+            chunk.runs.forEach(({ pair, pairIndex, set }, r) => {
+              table.set(
+                indices[pairIndex],
+                first + set,
+                values.map((ofMetric) => ofMetric[r]),
+                () => `set ${first + set} on ${pair.origin}`,
+              );
+            });
+            table.addCost(costOfChunk(model.config, metrics.layers, T, chunk.runs));
+          },
         });
-        const [{ layer, position }] = chunk;
-        const layers = metrics.layers - layer;
-        const flops = chunk.length * layers * blockFlops(model.config, T - position, T);
-        table.addCost(flops / forwardFlops(model.config, T));
-        done += chunk.length;
-        report(done);
+        done += inWave;
       }
     } finally {
       for (const { metric } of unpatched.values.outputs) metric.dispose();
@@ -217,65 +216,13 @@ async function runUnpatched(
   }
 }
 
-/** Every metric of each run of a chunk; all of them start at the same layer and position. */
-async function runPatched(
-  model: Model,
-  space: NodeSpace,
-  { batch: { length: T } }: BatchPlan,
-  chunk: readonly PatchedRun[],
-  metrics: MetricsOfSets,
-  { runs, values }: Unpatched,
-  budgetBytes: number,
-): Promise<Float32Array[]> {
-  const [{ layer: from, position }] = chunk;
-  const baseResidual = runs.baseResiduals.get(from);
-  if (!baseResidual) throw new Error(`runPatched: expected the base residual of layer ${from}, got none`);
-  const pairOfRow = chunk.map((run) => run.pairIndex);
-  const rows = tf.tensor1d(Int32Array.from(pairOfRow), "int32");
-  const context = makeBlockContext(model.config, T, position);
-  const patch = patchEdit(space, chunk, { from: position, T }, runs.sourceValues);
-  const reader = new InternalReader(
-    metrics.internal,
-    chunk.map((run) => run.pair),
-  );
-  const edit: Edit = (point, layer, value) => {
-    const patched = patch(point, layer, value);
-    reader.see(point, layer, patched);
-    return patched;
-  };
-  const resid: tf.Tensor3D = tf.tidy(() => tf.gather(tf.slice(baseResidual, [0, position, 0]), rows));
-  const past = (layer: number) => runs.baseKeysAndValues.before(position, layer, rows);
-  try {
-    const last = await runBlocks(model, context, resid, {
-      from,
-      to: metrics.layers,
-      edit,
-      ...(position > 0 && { past }),
-    });
-    const outputs = await outputsOf(model, chunk, last, values, budgetBytes);
-    last.dispose();
-    return metrics.values(chunk, values, reader, outputs);
-  } finally {
-    tf.dispose([rows, resid]);
-    disposeBlockContext(context);
-  }
-}
-
-/** Metrics of the logits, none where only internal ones are asked for. */
-async function outputsOf(
-  model: Model,
-  chunk: readonly PatchedRun[],
-  last: tf.Tensor3D,
-  { outputs }: MetricsOfBatch,
-  budgetBytes: number,
-): Promise<Float32Array[]> {
-  if (outputs.length === 0) return [];
-  const [{ position }] = chunk;
-  // A run that begins behind a pair's metric position changes no output metric of the pair.
-  const positions = chunk.map(({ pair }) => Math.max(0, pair.metricPosition - position));
-  const { final, saved } = await readout(model, last, positions);
-  const pairOfRow = chunk.map(({ pairIndex }) => pairIndex);
-  const values = readMetrics(outputs, final, pairOfRow, model.config.vocabulary, budgetBytes);
-  tf.dispose([final, saved]);
-  return values;
+/** In forward passes of one prompt. */
+function costOfChunk(
+  config: ModelConfig,
+  layers: number,
+  T: number,
+  { length, 0: { layer, position } }: readonly PatchedRun[],
+): number {
+  const flops = length * (layers - layer) * blockFlops(config, T - position, T);
+  return flops / forwardFlops(config, T);
 }

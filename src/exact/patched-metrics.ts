@@ -62,7 +62,7 @@ export async function patchedMetrics(
       onProgress: ({ done, total: runs }) =>
         control.onProgress?.({
           stage: "patch",
-          done: finished + Math.floor((done / runs) * indices.length * sets.length),
+          done: finished + Math.floor((done * indices.length * sets.length) / runs),
           total,
         }),
     });

@@ -5,10 +5,13 @@
  * before its first one, nor before the first token that differs. So a run starts there, and runs that start at the same place go through the model together.
  */
 
+import { bytesOfContext, bytesOfStream, restingBudget, tokensWithin } from "../activation-budget.js";
+import type { ModelConfig } from "../model/config.js";
 import { type NodeGroup, type NodeSet, type NodeSpace, visitNodes } from "../nodes/node-space.js";
 import { type Span, spanInPair } from "../nodes/positions.js";
 import type { PairBatch } from "../prompts/buckets.js";
 import { firstDifference, type Pair } from "../prompts/pair.js";
+import { wavesWithin } from "../wave.js";
 import type { PatchedRow } from "./patch-masks.js";
 
 /** Where a run leaves the base run. */
@@ -139,4 +142,28 @@ export function* chunksOfOneStart<Run extends Start>(
     yield runs.slice(first, end);
     first = end;
   }
+}
+
+/**
+ * The same chunks, those together that go up side by side.
+ * @param budgetBytes what the activations of a chunk may take
+ */
+export function wavesOfRuns(
+  config: ModelConfig,
+  runs: readonly PatchedRun[],
+  T: number,
+  budgetBytes: number,
+): Iterable<readonly (readonly PatchedRun[])[]> {
+  const chunks = chunksOfOneStart(runs, T, tokensWithin(budgetBytes, config, T));
+  return wavesWithin(chunks, restingBudget(budgetBytes), (chunk) => bytesAtRest(config, T, chunk));
+}
+
+/** What a chunk takes between two layers: its residual stream, mask and rotary tables. */
+function bytesAtRest(
+  config: ModelConfig,
+  T: number,
+  { length, 0: { position } }: readonly PatchedRun[],
+): number {
+  const Q = T - position;
+  return bytesOfStream(config, length * Q) + bytesOfContext(config, Q, T);
 }

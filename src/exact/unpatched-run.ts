@@ -5,11 +5,12 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { disposeBlockContext, type Edit, makeBlockContext, type Past } from "../model/block.js";
+import { climb, StreamRun } from "../model/climb.js";
 import type { Model } from "../model/model.js";
 import type { HookPoint, Site } from "../model/sites.js";
-import { readout, runBlocks } from "../model/transformer.js";
+import { readout } from "../model/transformer.js";
 import type { Direction } from "../prompts/direction.js";
-import { embedRun, type PairRun } from "../prompts/embed-run.js";
+import { embedRun } from "../prompts/embed-run.js";
 import type { Pair } from "../prompts/pair.js";
 import type { ActivationSource } from "../sources/source.js";
 
@@ -33,7 +34,7 @@ export interface Watching {
 }
 
 /**
- * Runs both prompts of every pair, the base run first.
+ * Runs both prompts of every pair, side by side: in every layer the base run first.
  * @param pairs B pairs of one token length
  * @returns tensors owned by the caller; `final` is that of the stream that far, where the runs stop below
  */
@@ -44,31 +45,35 @@ export async function runUnpatched(
   { base, source, release, layers = model.config.layers }: Watching,
 ): Promise<UnpatchedFinals> {
   const context = makeBlockContext(model.config, pairs[0].clean.length);
+  const runs: StreamRun[] = [];
   const finals: tf.Tensor2D[] = [];
-  const runOf = async (run: PairRun, watch: Watch) => {
-    const embedded = await embedRun(model, pairs, direction, run);
-    const edit: Edit = (point, layer, value) => {
-      watch(point, layer, value);
-      return value;
-    };
-    try {
-      const resid = await runBlocks(model, context, embedded, { edit, to: layers });
-      const positions = pairs.map((pair) => pair.metricPosition);
-      const { final, saved } = await readout(model, resid, positions);
-      tf.dispose([resid, saved]);
-      finals.push(final);
-      return final;
-    } finally {
-      embedded.dispose();
-    }
-  };
   try {
-    return { baseFinal: await runOf("base", base), sourceFinal: await runOf("source", source) };
+    for (const [run, watch] of [
+      ["base", base],
+      ["source", source],
+    ] as const) {
+      const edit: Edit = (point, layer, value) => {
+        watch(point, layer, value);
+        return value;
+      };
+      const embedded = await embedRun(model, pairs, direction, run);
+      runs.push(new StreamRun(context, embedded, { editOf: () => edit }));
+    }
+    await climb(model.weights, runs, layers);
+    const positions = pairs.map((pair) => pair.metricPosition);
+    for (const { stream } of runs) {
+      const { final, saved } = await readout(model, stream, positions);
+      tf.dispose(saved);
+      finals.push(final);
+    }
+    const [baseFinal, sourceFinal] = finals;
+    return { baseFinal, sourceFinal };
   } catch (error) {
     tf.dispose(finals);
     release();
     throw error;
   } finally {
+    for (const run of runs) run.dispose();
     disposeBlockContext(context);
   }
 }

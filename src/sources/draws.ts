@@ -5,6 +5,7 @@
 
 import { InputError } from "../errors.js";
 import type { Pair } from "../prompts/pair.js";
+import type { NoiseSource } from "./noise.js";
 import type { ActivationSource, PatchSource } from "./source.js";
 
 export interface DrawnPairs {
@@ -32,9 +33,12 @@ export function drawPairs(pairs: readonly Pair[], source: PatchSource | undefine
   return { pairs: drawn, draws };
 }
 
+/** As much of a source as says how often every pair is run. */
+export type DrawsOfSource = Pick<ActivationSource, "valuesAt"> | Pick<NoiseSource, "draws">;
+
 /** How often every pair is run: once, or with a noise source once per draw. */
-export function drawsOf(source: PatchSource | undefined): number {
-  return source === undefined || replacesValues(source) ? 1 : source.draws;
+export function drawsOf(source: DrawsOfSource | undefined): number {
+  return source === undefined || "valuesAt" in source ? 1 : source.draws;
 }
 
 /** Whether patched values are the source's own, so that they are not those of a source run. */

@@ -4,16 +4,24 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
+import {
+  bytesOfContext,
+  bytesOfStream,
+  DEFAULT_ACTIVATION_BUDGET_BYTES,
+  restingBudget,
+} from "../activation-budget.js";
 import { InputError } from "../errors.js";
-import { disposeBlockContext, makeBlockContext } from "../model/block.js";
+import { type BlockContext, disposeBlockContext, type Edit, makeBlockContext } from "../model/block.js";
+import { StreamRun } from "../model/climb.js";
+import type { ModelConfig } from "../model/config.js";
 import type { Model } from "../model/model.js";
 import { isPerHead, type Site } from "../model/sites.js";
-import { runBlocks } from "../model/transformer.js";
-import { batchPairs } from "../prompts/buckets.js";
+import { batchPairs, type PairBatch } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import { embedRun } from "../prompts/embed-run.js";
 import type { Pair } from "../prompts/pair.js";
-import { nextBatch, type RunControl } from "../run-control.js";
+import { nextBatch, type RunControl, reporterOf } from "../run-control.js";
+import { runWave, type WaveControl, wavesWithin } from "../wave.js";
 import type { ActivationSource } from "./source.js";
 
 export interface MeanOptions extends RunControl {
@@ -35,33 +43,35 @@ export interface MeanOptions extends RunControl {
 export async function meanSource(
   model: Model,
   pairs: readonly Pair[],
-  { direction, sites, batchSize, studied = pairs, onProgress, signal }: MeanOptions,
+  { direction, sites, batchSize, studied = pairs, ...control }: MeanOptions,
 ): Promise<ActivationSource> {
   if (pairs.length === 0) throw new InputError("meanSource: expected at least one pair, got none");
   const lengths = new Set([...pairs, ...studied].map((pair) => pair.clean.length));
   const perPosition = lengths.size === 1;
   const sums = new Map<string, tf.Tensor>();
+  const edit: Edit = (point, layer, value) => {
+    if (point !== "pattern" && sites.includes(point))
+      addTo(sums, keyOf(point, layer), summed(point, value, perPosition));
+    return value;
+  };
   let done = 0;
   let rows = 0;
-  for (const { pairs: batch, length: T } of batchPairs(pairs, batchSize)) {
-    await nextBatch(signal).catch((error: unknown) => {
-      tf.dispose([...sums.values()]);
-      throw error;
-    });
-    const context = makeBlockContext(model.config, T);
-    const embedded = await embedRun(model, batch, direction, "source");
-    const last = await runBlocks(model, context, embedded, {
-      edit(point, layer, value) {
-        if (point !== "pattern" && sites.includes(point))
-          addTo(sums, keyOf(point, layer), summed(point, value, perPosition));
-        return value;
-      },
-    });
-    tf.dispose([embedded, last]);
-    disposeBlockContext(context);
-    rows += perPosition ? batch.length : batch.length * T;
-    done += batch.length;
-    onProgress?.({ stage: "mean", done, total: pairs.length });
+  const report = reporterOf(control, "mean", pairs.length);
+  try {
+    for (const wave of wavesOfBatches(model.config, pairs, batchSize)) {
+      await nextBatch(control.signal);
+      const inWave = wave.reduce((sum, batch) => sum + batch.pairs.length, 0);
+      await runBatches(model, wave, direction, edit, {
+        to: model.config.layers,
+        signal: control.signal,
+        onShare: (share) => report(done + Math.floor(share * inWave)),
+      });
+      rows += wave.reduce((sum, batch) => sum + batch.pairs.length * (perPosition ? 1 : batch.length), 0);
+      done += inWave;
+    }
+  } catch (error) {
+    tf.dispose([...sums.values()]);
+    throw error;
   }
   const means = new Map([...sums].map(([key, sum]) => [key, tf.div(sum, rows)]));
   tf.dispose([...sums.values()]);
@@ -80,6 +90,43 @@ export async function meanSource(
     },
     dispose: () => tf.dispose([...means.values()]),
   };
+}
+
+/** Batches that go up through the layers side by side. */
+function wavesOfBatches(
+  config: ModelConfig,
+  pairs: readonly Pair[],
+  batchSize: number,
+): Iterable<readonly PairBatch[]> {
+  return wavesWithin(
+    batchPairs(pairs, batchSize),
+    restingBudget(DEFAULT_ACTIVATION_BUDGET_BYTES),
+    ({ pairs: batch, length: T }) => bytesOfStream(config, batch.length * T) + bytesOfContext(config, T, T),
+  );
+}
+
+/** Runs the source prompts of a wave of batches. */
+async function runBatches(
+  model: Model,
+  wave: readonly PairBatch[],
+  direction: Direction,
+  edit: Edit,
+  control: WaveControl<StreamRun>,
+): Promise<void> {
+  const contexts: BlockContext[] = [];
+  const runs: StreamRun[] = [];
+  try {
+    for (const { pairs, length: T } of wave) {
+      const context = makeBlockContext(model.config, T);
+      contexts.push(context);
+      const embedded = await embedRun(model, pairs, direction, "source");
+      runs.push(new StreamRun(context, embedded, { editOf: () => edit }));
+    }
+    await runWave(model.weights, runs, control);
+  } finally {
+    for (const run of runs) run.dispose();
+    for (const context of contexts) disposeBlockContext(context);
+  }
 }
 
 function keyOf(site: Site, layer: number): string {

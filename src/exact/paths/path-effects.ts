@@ -10,7 +10,7 @@
  * (arXiv 2304.05969).
  */
 
-import { DEFAULT_ACTIVATION_BUDGET_BYTES, tokensWithin } from "../../activation-budget.js";
+import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../../activation-budget.js";
 import { InputError, RunError } from "../../errors.js";
 import type { Model } from "../../model/model.js";
 import { formatNodeId } from "../../nodes/node-id.js";
@@ -18,15 +18,15 @@ import { batchPairs } from "../../prompts/buckets.js";
 import { isOutput, type Metric, type OutputMetric } from "../../prompts/metrics/metric.js";
 import { checkPairsForMetric, prepareOnRuns } from "../../prompts/metrics/on-runs.js";
 import type { Pair } from "../../prompts/pair.js";
-import { nextBatch } from "../../run-control.js";
+import { nextBatch, reporterOf } from "../../run-control.js";
 import { type DrawnPairs, drawPairs, meanOverDraws } from "../../sources/draws.js";
+import { runWave } from "../../wave.js";
 import type { ExactOptions } from "../patch-sets.js";
-import { chunksOfOneStart } from "../plan.js";
 import { checkEnds, checkTogether, type PathEnds } from "./ends.js";
 import { runPathInputs } from "./inputs.js";
-import { type Path, type PathRun, planPaths } from "./plan.js";
+import { type Path, type PathRun, planPaths, wavesOfPaths } from "./plan.js";
 import { formatReceiver } from "./receivers.js";
-import { runPaths } from "./runs.js";
+import { PathChunk } from "./runs.js";
 
 export interface PathOptions extends ExactOptions, PathEnds {
   /**
@@ -136,8 +136,7 @@ async function effectsOfDrawn(
     batchSize,
     activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES,
     freezeNorm = false,
-    onProgress,
-    signal,
+    ...control
   }: PathOptions & { readonly metric: OutputMetric },
 ): Promise<PathEffects> {
   const plans = batchPairs(pairs, batchSize).map((batch) => planPaths(model.config, batch, paths));
@@ -149,8 +148,10 @@ async function effectsOfDrawn(
     forwardEquivalents: 0,
   };
   let done = 0;
+  const report = reporterOf(control, "patch", total);
   for (const plan of plans) {
     const { indices, length: T, pairs: ofBatch } = plan.batch;
+    await nextBatch(control.signal);
     const inputs = await runPathInputs(model, direction, plan, replacement);
     const finals = { base: inputs.baseFinal, source: inputs.sourceFinal };
     try {
@@ -165,26 +166,34 @@ async function effectsOfDrawn(
           result.effects[indices[pairIndex] * paths.length + path] = effect;
         };
         for (const run of plan.idle) put(run, 0);
-        const tokensAtOnce = tokensWithin(activationBudgetBytes, model.config, T);
-        for (const rows of chunksOfOneStart(plan.runs, T, tokensAtOnce)) {
-          await nextBatch(signal);
-          const final = await runPaths(model, rows, T, inputs, freezeNorm);
-          const values = prepared.metric.read(
-            final,
-            rows.map(({ pairIndex }) => pairIndex),
-          );
-          final.dispose();
-          rows.forEach((run, r) => {
-            if (!Number.isFinite(values[r])) {
-              throw new RunError(
-                `pathEffects: expected a finite ${metric.name} of every patched run, got ${values[r]} for sender ${formatNodeId(run.sender)} on ${run.pair.origin}`,
+        const shared = { config: model.config, T, inputs, freezeNorm };
+        for (const wave of wavesOfPaths(model.config, plan.runs, T, activationBudgetBytes)) {
+          const chunks = wave.map((rows) => new PathChunk(shared, rows));
+          const inWave = wave.reduce((sum, { length }) => sum + length, 0);
+          await runWave(model.weights, chunks, {
+            to: model.config.layers,
+            signal: control.signal,
+            onShare: (share) => report(done + Math.floor(share * inWave)),
+            async finish(chunk) {
+              const { rows } = chunk;
+              const final = await chunk.final(model);
+              const values = prepared.metric.read(
+                final,
+                rows.map(({ pairIndex }) => pairIndex),
               );
-            }
-            put(run, values[r] - prepared.base[run.pairIndex]);
+              final.dispose();
+              rows.forEach((run, r) => {
+                if (!Number.isFinite(values[r])) {
+                  throw new RunError(
+                    `pathEffects: expected a finite ${metric.name} of every patched run, got ${values[r]} for sender ${formatNodeId(run.sender)} on ${run.pair.origin}`,
+                  );
+                }
+                put(run, values[r] - prepared.base[run.pairIndex]);
+              });
+              result.forwardEquivalents += costOf(model.config.layers, rows, T);
+            },
           });
-          result.forwardEquivalents += costOf(model.config.layers, rows, T);
-          done += rows.length;
-          onProgress?.({ stage: "patch", done, total });
+          done += inWave;
         }
       } finally {
         prepared.metric.dispose();

@@ -65,7 +65,7 @@ export interface SweepPlan {
   readonly groups: ReadonlySet<NodeGroup>;
 }
 
-interface SweepInput {
+export interface SweepInput {
   readonly config: ModelConfig;
   readonly space: NodeSpace;
   readonly batch: PairBatch;

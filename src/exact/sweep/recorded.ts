@@ -10,7 +10,7 @@ import { kept, patchedValue, runUnpatched, type UnpatchedFinals } from "../unpat
 import type { SweepPlan } from "./plan.js";
 
 /** What a patched run starts from, beside the values that are patched in: base values of its own layer. */
-const STARTS_FROM: Readonly<Record<Site, readonly Site[]>> = {
+export const STARTS_FROM: Readonly<Record<Site, readonly Site[]>> = {
   residPre: [],
   q: ["q", "k", "v", "z", "residMid", "residPost"],
   k: ["q", "k", "v", "z", "residMid", "residPost"],
@@ -24,7 +24,7 @@ const STARTS_FROM: Readonly<Record<Site, readonly Site[]>> = {
 };
 
 /** What a patched run takes over from the base run in every layer above its start. */
-const PASSED_BY: readonly Site[] = ["residPre", "q", "k", "v"];
+export const PASSED_BY: readonly Site[] = ["residPre", "q", "k", "v"];
 
 /** Values of one run by site and layer, in the site's shape. */
 class SiteValues {

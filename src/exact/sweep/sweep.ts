@@ -4,7 +4,7 @@
  * A patched run is the base run but for the positions that its node has reached: in its own layer the node's position, in
  * the next one every position behind it, in the last one the position that the metric reads. Only these are computed. The
  * runs of a chunk go up through the layers together, each joining where its node is; in every layer the tokens of all runs,
- * of whatever node, position and pair, are multiplied as one list.
+ * of whatever node, position and pair, are multiplied as one list. Several chunks go up side by side.
  *
  * Metrics that are read inside the model take the slower way of `patchSets`: they see what is patched in their own layer.
  *
@@ -12,35 +12,28 @@
  * last two layers.
  */
 
-import * as tf from "@tensorflow/tfjs-core";
-import {
-  bytesOfAttention,
-  bytesOfRun,
-  checkBudget,
-  DEFAULT_ACTIVATION_BUDGET_BYTES,
-} from "../../activation-budget.js";
+import { checkBudget, DEFAULT_ACTIVATION_BUDGET_BYTES } from "../../activation-budget.js";
 import { disposeBlockContext, makeBlockContext } from "../../model/block.js";
 import { forwardFlops } from "../../model/flops.js";
 import type { Model } from "../../model/model.js";
-import { readout } from "../../model/transformer.js";
-import type { BlockWeights } from "../../model/weights.js";
 import { formatNodeId } from "../../nodes/node-id.js";
-import { type NodeGroup, type NodeSet, type NodeSpace, nodeAt } from "../../nodes/node-space.js";
+import { type NodeSet, type NodeSpace, nodeAt } from "../../nodes/node-space.js";
 import { batchPairs, type PairBatch } from "../../prompts/buckets.js";
 import { isOutput, type OutputMetric } from "../../prompts/metrics/metric.js";
 import { checkPairsForMetric, prepareAllOnRuns } from "../../prompts/metrics/on-runs.js";
 import type { Pair } from "../../prompts/pair.js";
-import { nextBatch } from "../../run-control.js";
+import { nextBatch, reporterOf } from "../../run-control.js";
 import { type DrawnPairs, drawPairs } from "../../sources/draws.js";
+import { runWave } from "../../wave.js";
 import { averageDraws } from "../average-draws.js";
 import { type PatchOptions, patchSets } from "../patch-sets.js";
 import { MetricTable, type PatchedRuns } from "../patched-runs.js";
 import { readMetrics } from "../read-metrics.js";
-import { type Flight, joinFlights } from "./flight.js";
-import { type ChunkContext, throughLayer } from "./layer-step.js";
-import { chunksWithin, planSweep, type SweepRun, sweepRuns } from "./plan.js";
+import type { ChunkContext } from "./layer-step.js";
+import { planSweep, type SweepRun } from "./plan.js";
 import { recordPairs } from "./recorded.js";
-import { type Joint, jointOf, startOf } from "./starts.js";
+import { SweepChunk } from "./sweep-chunk.js";
+import { wavesOfSweep } from "./waves.js";
 
 /**
  * Metrics of every pair's run with each node patched by itself.
@@ -87,6 +80,7 @@ async function sweepDrawn(
   const total = plans.reduce((sum, { count }) => sum + count, 0);
   const table = new MetricTable(metrics, pairs.length, nodes.length);
   let done = 0;
+  const report = reporterOf(options, "verify", total);
   for (const plan of plans) {
     const { indices, pairs: ofBatch, length: T } = plan.batch;
     await nextBatch(options.signal);
@@ -107,30 +101,32 @@ async function sweepDrawn(
       };
       try {
         const idle = (pairIndex: number, patch: number) => table.setUnchanged(indices[pairIndex], patch);
-        const chunks = chunksWithin(sweepRuns(inputOf(plan.batch), idle), activationBudgetBytes, {
-          ofRun: ({ span, metricPosition }) => bytesOfRun(model.config, metricPosition + 1 - span.first),
-          ofEach: (first, end) => bytesOfAttention(model.config, end - first, end),
-        });
-        for (const runs of chunks) {
-          const { order, final } = await finalOfChunk(model, chunk, runs, options.signal);
-          const values = readMetrics(
-            prepared,
-            final,
-            order.map(({ pairIndex }) => pairIndex),
-            model.config.vocabulary,
-            activationBudgetBytes,
-          );
-          final.dispose();
-          order.forEach(({ patch, pairIndex }, r) => {
-            table.set(
-              indices[pairIndex],
-              patch,
-              values.map((ofMetric) => ofMetric[r]),
-              () => `${formatNodeId(nodeAt(space, nodes[patch]))} on ${ofBatch[pairIndex].origin}`,
-            );
+        const put = ({ patch, pairIndex }: SweepRun, values: readonly number[]) => {
+          const name = () => `${formatNodeId(nodeAt(space, nodes[patch]))} on ${ofBatch[pairIndex].origin}`;
+          table.set(indices[pairIndex], patch, values, name);
+        };
+        for (const wave of wavesOfSweep(inputOf(plan.batch), activationBudgetBytes, idle)) {
+          const chunks = wave.map((runs) => new SweepChunk(chunk, runs));
+          const inWave = wave.reduce((sum, { length }) => sum + length, 0);
+          await runWave(model.weights, chunks, {
+            to: model.config.layers,
+            signal: options.signal,
+            onShare: (share) => report(done + Math.floor(share * inWave)),
+            async finish(runs) {
+              const { order, final } = await runs.final(model);
+              const pairOfRow = order.map(({ pairIndex }) => pairIndex);
+              const { vocabulary } = model.config;
+              const values = readMetrics(prepared, final, pairOfRow, vocabulary, activationBudgetBytes);
+              final.dispose();
+              order.forEach((run, r) => {
+                put(
+                  run,
+                  values.map((ofMetric) => ofMetric[r]),
+                );
+              });
+            },
           });
-          done += runs.length;
-          options.onProgress?.({ stage: "verify", done, total });
+          done += inWave;
         }
       } finally {
         for (const { metric } of prepared) metric.dispose();
@@ -142,84 +138,4 @@ async function sweepDrawn(
     }
   }
   return table.runs();
-}
-
-/**
- * Takes runs from where they leave the base run to the final norm.
- * @param runs in order of their layers
- * @param signal aborting it stops the runs before their next layer
- * @returns `final` where each run's metric is read, [R, D], owned by the caller; and the runs in the order of its rows
- */
-async function finalOfChunk(
-  model: Model,
-  chunk: ChunkContext,
-  runs: readonly SweepRun[],
-  signal: AbortSignal | undefined,
-): Promise<{ order: readonly SweepRun[]; final: tf.Tensor2D }> {
-  const { layers } = model.config;
-  let flight: Flight | undefined;
-  try {
-    for (let layer = runs[0].group.layer; layer < layers; layer++) {
-      // A chunk of a gigabyte takes seconds: every layer is a chance to stop.
-      await nextBatch(signal);
-      const block = await model.weights.layer(layer);
-      const setOut = byGroup(runs.filter(({ group }) => group.layer === layer));
-      const next = inTidy(() => stepOf(chunk, block, layer, flight, setOut));
-      model.weights.release(layer);
-      flight?.stream.dispose();
-      flight = next;
-    }
-  } catch (error) {
-    flight?.stream.dispose();
-    throw error;
-  }
-  if (!flight) throw new Error("finalOfChunk: expected at least one run, got none");
-  const { runs: order, stream } = flight;
-  const last: tf.Tensor3D = tf.reshape(stream, [order.length, 1, model.config.width]);
-  const { final, saved } = await readout(
-    model,
-    last,
-    order.map(() => 0),
-  );
-  tf.dispose([stream, last, saved]);
-  return { order, final };
-}
-
-/** One layer: those that are under way, and those that set out in it. */
-function stepOf(
-  chunk: ChunkContext,
-  block: BlockWeights,
-  layer: number,
-  underWay: Flight | undefined,
-  setOut: readonly (readonly SweepRun[])[],
-): Flight | undefined {
-  const { parallelResidual } = chunk.block.config;
-  const starts = setOut.map((runs) => ({
-    joint: jointOf(runs[0].group.site, parallelResidual),
-    flight: startOf(chunk, block, runs),
-  }));
-  const at = (joint: Joint) => starts.filter((start) => start.joint === joint).map(({ flight }) => flight);
-  const entering = joinFlights([underWay, ...at("before")]);
-  const through = throughLayer(chunk, block, layer, entering, joinFlights(at("middle")));
-  return joinFlights([through, ...at("behind")]);
-}
-
-function byGroup(runs: readonly SweepRun[]): SweepRun[][] {
-  const groups = new Map<NodeGroup, SweepRun[]>();
-  for (const run of runs) {
-    const same = groups.get(run.group);
-    if (same) same.push(run);
-    else groups.set(run.group, [run]);
-  }
-  return [...groups.values()];
-}
-
-/** A tidy around a flight. Its runs are kept from `tf.tidy`, which would search them for tensors. */
-function inTidy(work: () => Flight | undefined): Flight | undefined {
-  let flight: Flight | undefined;
-  const stream = tf.tidy(() => {
-    flight = work();
-    return flight?.stream ?? [];
-  });
-  return flight && !Array.isArray(stream) ? { ...flight, stream } : undefined;
 }

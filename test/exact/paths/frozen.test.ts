@@ -177,8 +177,8 @@ describe.each(CONFIGS)("%s", (_name, config) => {
     const y = last(base.at("residPost", config.layers - 1));
     const [from, to] = [base, source].map((run) => last(run.at("attnOut", 1)));
     const x = y.map((value, d) => value + to[d] - from[d]);
-    const { norm, rows } = await model.weights.unembedding();
-    const table = rows.dataSync();
+    const norm = await model.weights.finalNorm();
+    const table = (await model.weights.unembedding()).dataSync();
     const logit = (final: Row, token: number) =>
       final.reduce((sum, value, d) => sum + value * table[token * D + d], 0);
     for (const freezeNorm of [false, true]) {
