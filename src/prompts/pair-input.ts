@@ -5,6 +5,7 @@
 
 import { z } from "zod";
 import { InputError } from "../errors.js";
+import { expected, issueText } from "../field-errors.js";
 
 /** One prompt pair as written. Every field not named here is an error. */
 export interface PairInput {
@@ -56,38 +57,6 @@ const NOISED_PAIR = z.strictObject({ ...PAIR_FIELDS, corrupted: PROMPT.optional(
 export function checkPairInput(input: unknown, needsCorrupted: boolean): PairInput {
   const result = (needsCorrupted ? WHOLE_PAIR : NOISED_PAIR).safeParse(input);
   if (result.success) return result.data;
-  throw new InputError(result.error.issues.map(issueText).join("; "));
-}
-
-function issueText(issue: z.core.$ZodIssue): string {
-  if (issue.code === "unrecognized_keys") {
-    const unknown = issue.keys.map((key) => `\`${key}\``).join(", ");
-    return `unknown ${issue.keys.length > 1 ? "fields" : "field"} ${unknown} (known: ${Object.keys(PAIR_FIELDS).join(", ")})`;
-  }
-  if (issue.code === "invalid_union") {
-    // The alternative that failed inside an array says more than "none of the alternatives fits".
-    const inner = issue.errors.flat().find((alternative) => alternative.path.length > 0);
-    if (inner !== undefined) return `${fieldName([...issue.path, ...inner.path])}: ${inner.message}`;
-  }
-  return issue.path.length > 0 ? `${fieldName(issue.path)}: ${issue.message}` : issue.message;
-}
-
-/** `answers[2]`, `roles.end` */
-function fieldName(path: readonly PropertyKey[]): string {
-  return path
-    .map((step, depth) => (typeof step === "number" ? `[${step}]` : `${depth > 0 ? "." : ""}${String(step)}`))
-    .join("");
-}
-
-function expected(what: string): (issue: { readonly input?: unknown }) => string | undefined {
-  return ({ input }) => `expected ${what}, got ${describeValue(input)}`;
-}
-
-function describeValue(value: unknown): string {
-  if (value === undefined) return "nothing (the field is missing)";
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "an array";
-  if (typeof value === "string") return `the text ${JSON.stringify(value)}`;
-  if (typeof value === "object") return "an object";
-  return String(value);
+  const known = Object.keys(PAIR_FIELDS);
+  throw new InputError(result.error.issues.map((issue) => issueText(issue, known)).join("; "));
 }

@@ -3,6 +3,7 @@
  * then renamed. Whatever breaks off, a file of an earlier run stays as it was.
  */
 
+import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -19,7 +20,8 @@ export async function writeAtomically(
   path: string,
   write: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  // Others may be writing the same file: in this process, or on a machine that has the same folder.
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
   temporaries.add(temporary);
   try {
     const handle = await open(temporary, "w");

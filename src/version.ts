@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 
-/** Read from package.json, which lies two folders up both from the source and from what is built of it. */
+/** Read from package.json, which lies one folder up both from the source and from what is built of it. */
 export function packageVersion(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
   return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
 }
