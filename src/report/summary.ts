@@ -5,8 +5,10 @@
 
 import type { Method } from "../atpstar/methods.js";
 import type { Engine } from "../engine/start-engine.js";
+import type { MemorySummary } from "../plan/memory-summary.js";
 import type { Direction } from "../prompts/direction.js";
 import { writeAtomically } from "./atomic-file.js";
+import type { PromptSummary } from "./prompt-summary.js";
 
 /** What each stage took; a stage that did not run took 0. */
 export interface PerStage {
@@ -36,6 +38,8 @@ export interface RunSummary {
     /** Pairs of the run, after sampling. */
     readonly used: number;
   };
+  /** Absent for prompts of different lengths. */
+  readonly prompts?: PromptSummary;
   /** Mean metric of the base and of the source runs. */
   readonly metric: MetricMeans;
   /** The same of further metrics; absent where there are none. */
@@ -49,9 +53,12 @@ export interface RunSummary {
   readonly method?: Method;
   readonly nodes: { readonly ranked: number; readonly verified: number };
   readonly engine: Engine;
+  /** With a budget of memory: what was planned, and what it came to so far. */
+  readonly memory?: MemorySummary;
   /** Forward passes of one prompt. */
   readonly forwardEquivalents: PerStage;
-  readonly seconds: PerStage & { readonly load: number };
+  /** Of a job: those of its workers, added up, without `load`. */
+  readonly seconds: PerStage & { readonly load?: number };
 }
 
 /**

@@ -1,0 +1,35 @@
+/** @file `atp report`: a folder of results as one page; and the same behind `--report` of the commands that write one. */
+
+import { join } from "node:path";
+import { REPORT_FILE, type WrittenReport, writeReport } from "../report/html/write-report.js";
+import { type CliContext, printResult } from "./context.js";
+import type { ReportCommandOptions } from "./options.js";
+import { checkReplaceable } from "./output-folder.js";
+
+export async function reportCommand(
+  folder: string,
+  { svg = false, json, verbose }: ReportCommandOptions,
+  context: CliContext,
+): Promise<void> {
+  context.verbose = verbose === true;
+  await checkReplaceable(join(folder, REPORT_FILE));
+  const report = await writeReport(folder, { svg });
+  const { page, figures } = report;
+  printResult(json ? JSON.stringify(report, undefined, 2) : [page, ...figures].join("\n"));
+}
+
+/**
+ * Writes the page of a run that was asked for one with `--report`.
+ * @returns its path as a field of the run's files
+ */
+export async function reportOfRun({
+  out,
+  report,
+}: {
+  readonly out: string;
+  readonly report?: true;
+}): Promise<{ readonly report?: WrittenReport["page"] }> {
+  if (!report) return {};
+  const { page } = await writeReport(out);
+  return { report: page };
+}

@@ -1,0 +1,120 @@
+/**
+ * @file What a report reads of the JSON files. Fields that it can do without may be missing, so that folders of older
+ * versions still make a page; fields that it does not know are left alone.
+ */
+
+import { z } from "zod";
+
+const number = z.number({ error: expected("a number") });
+const text = z.string({ error: expected("text") });
+const texts = z.array(text, { error: expected("an array of texts") });
+
+function expected(what: string) {
+  return ({ input }: { readonly input: unknown }) =>
+    `expected ${what}, got ${input === undefined ? "nothing" : (JSON.stringify(input) ?? String(input)).slice(0, 80)}`;
+}
+
+function object<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  return z.object(shape, { error: expected("an object") });
+}
+
+const metric = object({ name: text, base: number, source: number });
+
+const perStage = object({ estimate: number, verify: number });
+
+const prompts = object({
+  length: number,
+  clean: texts,
+  corrupted: texts,
+  differing: z.array(number, { error: expected("an array of positions") }),
+  roles: z.record(z.string(), number, { error: expected("an object of positions") }),
+  differingRoles: texts,
+});
+
+/** What summary.json and the other documents say of the run. */
+const about = {
+  atpkit: text.optional(),
+  command: text,
+  date: text.optional(),
+  options: z.record(z.string(), z.unknown(), { error: expected("an object") }).optional(),
+  model: object({ name: text, family: text.optional(), layers: number.optional() }),
+  pairs: object({ files: texts.optional(), available: number.optional(), used: number }),
+  prompts: prompts.optional(),
+  metric,
+  direction: z.enum(["noising", "denoising"], { error: expected('"noising" or "denoising"') }),
+  source: text.optional(),
+  embeddingDeviation: number.optional(),
+  method: text.optional(),
+  engine: object({ backend: text, device: text, reason: text.optional() }).optional(),
+};
+
+export const summarySchema = object({
+  ...about,
+  alsoMetrics: z.array(metric, { error: expected("an array of metrics") }).optional(),
+  nodes: object({ ranked: number, verified: number }).optional(),
+  windows: object({ over: text, width: number, ranked: number }).optional(),
+  forwardEquivalents: perStage.optional(),
+  seconds: object({
+    load: number.optional(),
+    estimate: number.optional(),
+    verify: number.optional(),
+  }).optional(),
+});
+
+export type Summary = z.infer<typeof summarySchema>;
+
+export type About = Pick<Summary, keyof typeof about>;
+
+const lookBound = object({ bound: number.optional(), node: text.optional() });
+
+export const certificateSchema = object({
+  topK: number,
+  confidence: number,
+  certified: z.boolean({ error: expected("true or false") }),
+  threshold: number,
+  bound: number.optional(),
+  claims: texts,
+  assumptions: texts,
+  nodes: object({ total: number, verified: number }),
+  sampling: object({
+    probability: number,
+    looks: z.array(
+      object({
+        look: number,
+        round: number,
+        nodes: number,
+        samples: number,
+        threshold: number,
+        plain: lookBound,
+        controlled: lookBound,
+      }),
+      { error: expected("an array of looks") },
+    ),
+  }).optional(),
+  cost: object({ estimate: number, verify: number, sample: number, budget: number }),
+});
+
+export type CertificateContent = z.infer<typeof certificateSchema>;
+
+const curveValue = object({
+  metric: number,
+  se: number.optional(),
+  faithfulness: number.optional(),
+  faithfulnessSe: number.optional(),
+});
+const area = object({ share: number, logShare: number });
+
+export const faithfulnessSchema = object({
+  ...about,
+  points: z.array(object({ k: number, share: number, keep: curveValue, remove: curveValue }), {
+    error: expected("an array of points"),
+  }),
+  allPatched: curveValue,
+  keepArea: area.optional(),
+  removeArea: area.optional(),
+  nodes: object({ ranked: number, space: number }),
+  forwardEquivalents: number,
+  seconds: object({ load: number, patch: number }),
+});
+
+export type FaithfulnessContent = z.infer<typeof faithfulnessSchema>;
