@@ -47,6 +47,8 @@ export interface RunOptions extends RunControl {
   readonly batchSize?: number;
   /** What the activations of one pass may take, in bytes; default 1 GiB. Batches of patched runs follow it. */
   readonly activationBudgetBytes?: number;
+  /** What GradDrop's gradient streams of one layer may take, in bytes; default 1 GiB. */
+  readonly streamBudgetBytes?: number;
   /**
    * Where patched values come from: `zeroSource()`, `meanSource(…)`; by default the pair's other prompt. Or, with
    * `noiseSource(…)`, what is run in place of its corrupted prompt.
@@ -113,6 +115,7 @@ export async function estimate(
   const space = spaceOfSelection(model.config, pairs, options);
   const { scores, baseMetric, sourceMetric, forwardEquivalents } = await estimateBy(method, model, pairs, {
     ...resolve(options),
+    ...(options.streamBudgetBytes !== undefined && { streamBudgetBytes: options.streamBudgetBytes }),
     space,
   });
   return {

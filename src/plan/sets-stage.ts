@@ -1,0 +1,51 @@
+/**
+ * @file What patching sets of nodes takes: samples of a certificate, windows, circuits, paths. The rules are those of
+ * `exact/patch-sets.ts`.
+ */
+
+import { bytesOfContext, bytesOfStream, restingBudget, tokensWithin } from "../activation-budget.js";
+import type { ModelConfig } from "../model/config.js";
+import type { NodeSpace } from "../nodes/node-space.js";
+import { FLOAT_BYTES, floatsForward, floatsOfSite, floatsOfStream, type Rows } from "./activations.js";
+
+export interface SetsBatch {
+  /** Runs that go up side by side, at least. */
+  readonly runsPerWave: number;
+  /** Bytes at the worst moment; as in `VerifyCost`. */
+  readonly memory: { readonly recorded: number; readonly runs: number; readonly layer: number };
+}
+
+/**
+ * @param rows prompts of the unpatched runs
+ * @param patchedRuns of the batch, if that is known
+ */
+export function planSetsBatch(
+  config: ModelConfig,
+  space: NodeSpace,
+  rows: Rows,
+  activationBudgetBytes: number,
+  patchedRuns = Number.POSITIVE_INFINITY,
+): SetsBatch {
+  const { T } = rows;
+  const runsInBlock = Math.min(
+    patchedRuns,
+    Math.max(1, Math.floor(tokensWithin(activationBudgetBytes, config, T) / T)),
+  );
+  const rest = bytesOfStream(config, T) + bytesOfContext(config, T, T);
+  const resting = Math.min(patchedRuns * rest, Math.max(rest, restingBudget(activationBudgetBytes)));
+  const bytesOf = (site: Parameters<typeof floatsOfSite>[2], of = rows) =>
+    FLOAT_BYTES * floatsOfSite(config, of, site);
+  // A patched site is there as it was, with its mask, and patched.
+  const sites = new Set(space.groups.map(({ site }) => site));
+  const patched = Math.max(...[...sites].map((site) => 3 * bytesOf(site, { B: runsInBlock, T })));
+  return {
+    runsPerWave: Math.max(runsInBlock, Math.floor(restingBudget(activationBudgetBytes) / rest)),
+    memory: {
+      recorded:
+        config.layers * (bytesOf("residPre") + bytesOf("k") + bytesOf("v")) +
+        space.groups.reduce((bytes, { site }) => bytes + bytesOf(site), 0),
+      runs: FLOAT_BYTES * floatsForward(config, { B: runsInBlock, T }) + patched + resting,
+      layer: FLOAT_BYTES * (floatsForward(config, rows) + 2 * floatsOfStream(config, rows)),
+    },
+  };
+}
