@@ -4,6 +4,10 @@ export type { EstimateOptions, Estimates } from "./atp/batches.js";
 export { estimateAtp } from "./atp/estimate.js";
 export { estimateBy, type MethodOptions } from "./atpstar/estimate.js";
 export { METHODS, type Method } from "./atpstar/methods.js";
+export { type JobOptions, runJob } from "./batch/coordinator.js";
+export { LocalRunner } from "./batch/local/local-runner.js";
+export { type PreparedJob, prepareJob } from "./batch/prepare-job.js";
+export { writeScoresParquet } from "./batch/score-parquet.js";
 export {
   type BoundsQuestion,
   type BoundsReport,
@@ -33,6 +37,13 @@ export {
 } from "./bounds/prevalence.js";
 export type { NodeSeries, NodeStatistics } from "./bounds/sample-sums.js";
 export type { StrataOptions } from "./bounds/strata.js";
+export {
+  bytesInMemory,
+  bytesStreamed,
+  residentLayersWithin,
+  type WeightsFootprint,
+  weightsFootprint,
+} from "./checkpoint/footprint.js";
 export {
   type LoadModelOptions,
   loadModel,
@@ -100,6 +111,7 @@ export type { ModelConfig } from "./model/config.js";
 export type { Model, Tokenizer } from "./model/model.js";
 export { SITES, type Site } from "./model/sites.js";
 export { logits } from "./model/transformer.js";
+export type { ReadingStats } from "./model/weights.js";
 export { formatNodeId, type Node, type NodePosition, parseNodeId } from "./nodes/node-id.js";
 export {
   indexOfNode,
@@ -120,6 +132,8 @@ export {
   saturationGap,
   standardError,
 } from "./nodes/score-table.js";
+export { planRun, type RunPlan } from "./plan/plan-run.js";
+export type { Budgets, PlanQuestion } from "./plan/question.js";
 export type { Direction } from "./prompts/direction.js";
 export { METRICS, metricByName } from "./prompts/metrics/index.js";
 export {
@@ -134,6 +148,7 @@ export { makePair, type Pair } from "./prompts/pair.js";
 export { readPairs } from "./prompts/read-pairs.js";
 export { samplePairs } from "./prompts/sample-pairs.js";
 export { writeCertificate } from "./report/certificate-file.js";
+export { type ReportOptions, type WrittenReport, writeReport } from "./report/html/write-report.js";
 export { nodeMetrics, windowMetrics, writeMetricsCsv } from "./report/metrics-csv.js";
 export { writeRankedCsv } from "./report/ranked-csv.js";
 export { readRankedCsv } from "./report/read-ranked-csv.js";

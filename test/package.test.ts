@@ -25,6 +25,7 @@ beforeAll(async () => {
     "tsconfig.build.json",
     "src",
     "scripts",
+    "schema",
     "README.md",
     "LICENSE",
     "models",
@@ -46,12 +47,13 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("the published package", () => {
-  it("contains what the build emits and the native set-up, and nothing else", () => {
-    const others = files.filter((path) => !/^dist\/.+\.(js|d\.ts)$/.test(path));
+  it("contains what the build emits, the schema of jobs and the native set-up, and nothing else", () => {
+    const others = files.filter((path) => !/^dist\/.+\.(js|d\.ts|css)$/.test(path));
     expect(others.filter((path) => !path.startsWith("scripts/")).sort()).toEqual([
       "LICENSE",
       "README.md",
       "package.json",
+      "schema/job.schema.json",
     ]);
     expect(files).toEqual(
       expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "dist/cli.js", "scripts/setup-native.mjs"]),
@@ -87,5 +89,25 @@ describe("the published package", () => {
     const cli = join(folder, "node_modules", "atpkit", "dist", "cli.js");
     const { stdout } = await run(process.execPath, [cli, "info", "models/demo", "--json"], { cwd: folder });
     expect(JSON.parse(stdout)).toMatchObject({ family: "gpt_neox", layers: 6 });
+  });
+
+  it("has processes that make shards, and a report, both of them compiled", async () => {
+    const cli = join(folder, "node_modules", "atpkit", "dist", "cli.js");
+    const job = {
+      model: "models/demo",
+      pairs: "models/demo/pairs/agreement.jsonl",
+      maxPairs: 4,
+      verify: { topK: 3 },
+      engine: "wasm",
+      output: "job-out",
+    };
+    await writeFile(join(folder, "job.json"), JSON.stringify(job));
+    const { stdout } = await run(process.execPath, [cli, "batch", "run", "job.json", "--report"], {
+      cwd: folder,
+    });
+    expect(stdout).toMatch(/of which 3 verified by exact patching/);
+    expect(await readFile(join(folder, "job-out", "report.html"), "utf8")).toContain(
+      "Content-Security-Policy",
+    );
   });
 });

@@ -20,7 +20,8 @@ export interface PortablePair {
   readonly corrupted?: readonly number[];
   readonly answers: readonly number[];
   readonly wrong: readonly number[];
-  readonly roles: Readonly<Record<string, number>>;
+  /** In the pair's order, which numbers the nodes of positions "roles". */
+  readonly roles: readonly (readonly [role: string, position: number])[];
   readonly metricPosition: number;
   readonly origin: string;
 }

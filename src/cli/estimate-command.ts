@@ -2,7 +2,7 @@
 
 import { checkGradient } from "../atp/batches.js";
 import { checkMethod } from "../atpstar/estimate.js";
-import { estimate } from "../localize.js";
+import { estimate, spaceOfSelection } from "../localize.js";
 import type { Site } from "../model/sites.js";
 import { makeNodeSpace, parseSites } from "../nodes/node-space.js";
 import { positionLabels } from "../nodes/positions.js";
@@ -10,6 +10,7 @@ import type { CliContext } from "./context.js";
 import type { EstimateCommandOptions } from "./options.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
+import { reportOfRun } from "./report-command.js";
 import { saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
 
@@ -19,6 +20,10 @@ export async function estimateCommand(options: EstimateCommandOptions, context: 
     options,
     context,
     (prepared) => checkSelection(prepared, options),
+    ({ opened, pairs }, nodes) => ({
+      space: spaceOfSelection(opened.config, pairs, { nodes, positions: options.positions }),
+      method: options.method,
+    }),
     (run, sites) =>
       withSource(run, sites, async (runOptions) => {
         const ranking = await estimate(run.model, run.pairs, {
@@ -28,7 +33,8 @@ export async function estimateCommand(options: EstimateCommandOptions, context: 
           positions: options.positions,
         });
         run.clock.lap("estimate");
-        printRun(await saveRun(run, ranking, context), run.files, options.json === true);
+        const saved = await saveRun(run, ranking, context);
+        printRun(saved, { ...run.files, ...(await reportOfRun(options)) }, options.json === true);
       }),
   );
 }

@@ -13,6 +13,7 @@ import { checkInputFile, checkReplaceable } from "./output-folder.js";
 import { withRun } from "./prepare-run.js";
 import { heading, labelled, type RunHeading } from "./print-run.js";
 import { readRankedOrder } from "./ranked-order.js";
+import { reportOfRun } from "./report-command.js";
 import { describeRun } from "./save-run.js";
 import { withSource } from "./source.js";
 
@@ -38,6 +39,7 @@ export async function faithfulnessCommand(
       if (grid) checkGrid(grid, list.order.length);
       return (await isOfThisRun(options)) ? list : { space: list.space, order: list.order };
     },
+    (_prepared, { space }) => ({ space, patches: { sets: {} } }),
     (run, list: OrderedNodes) => {
       const sites = [...new Set(list.space.groups.map(({ site }) => site))];
       return withSource(run, sites, async ({ activationBudgetBytes, source, onProgress, signal }) => {
@@ -63,15 +65,16 @@ export async function faithfulnessCommand(
         await writeAtomically(files.json, (handle) =>
           handle.writeFile(`${JSON.stringify(document, undefined, 2)}\n`),
         );
+        const written = { ...files, ...(await reportOfRun(options)) };
         printResult(
           options.json
-            ? JSON.stringify({ ...document, files }, undefined, 2)
+            ? JSON.stringify({ ...document, files: written }, undefined, 2)
             : [
                 heading(document),
                 "",
                 faithfulnessTable(curve.points),
                 "",
-                footing(document, [files.csv, files.json]),
+                footing(document, Object.values(written)),
               ].join("\n"),
         );
       });

@@ -1,6 +1,7 @@
 /** @file The help texts below the options: what goes in, what comes out, and commands to try. */
 
 import { METHOD_DESCRIPTIONS, METHODS } from "../atpstar/methods.js";
+import { jobSpecSchema } from "../batch/spec.js";
 import { SENDER_SITES } from "../exact/paths/ends.js";
 import { SITES, type Site } from "../model/sites.js";
 import { METRICS } from "../prompts/metrics/index.js";
@@ -189,10 +190,53 @@ Nodes that keep the bound up are verified. Where patching every node costs less,
                     estimates as control variate, what was sampled, cost
 `;
 
+const JOB = `
+Jobs: a JSON file; everything but model, pairs and output has a default
+  {"model": ".", "pairs": "pairs/ioi.jsonl", "positions": "roles", "output": "../../atp-out/job"}
+${list(
+  Object.entries(jobSpecSchema.shape).flatMap(([name, { description }]) =>
+    description === undefined ? [] : [[name, description] as const],
+  ),
+)}
+`;
+
+const JOB_OUTPUT = `
+Written to the folder of "output", each complete or not at all
+  shards/           what is finished: a job that was killed goes on where it was when it is run again
+  ranked.csv        as localize writes it, and summary.json; after the estimates, and at the end
+  scores.parquet    the scores of every node, for pandas, DuckDB and others
+  certificate.json  where the job asks for one
+  metrics.csv       where the job has alsoMetrics
+  manifest.json     versions, spec, hashes of model and pairs, engine, seeds, timings
+  status.json       how far it is
+A shard that fails is tried again, then set aside while the others of its stage go on; the job then
+ends with exit code 1 and says what is missing. Running it again tries what is missing, nothing else.
+`;
+
+const PLAN = `
+Memory: what is needed in any case comes first, then activations get up to 1 GiB of what is left (or
+--activation-memory), then as many layers stay in memory as fit; the others are read from disk again
+whenever they are needed. Results are bit for bit those of a run with more memory at the same batch
+size and --activation-memory. Exit code 2 says that --memory is too little. Forward equivalents of
+estimates are what they will be; those of exact patching (≤) are upper bounds. Time follows from a
+measurement of two seconds: this engine's products at the model's shapes, this file's reading.
+`;
+
 const EXIT_CODES = `
 Exit codes
   0 done; 1 the run failed; 2 wrong input or usage; 130, 143 interrupted (Ctrl-C, SIGTERM)
   localize saves its estimates before verification begins: an interrupt does not lose them
+`;
+
+const REPORT = `
+Read from the folder, those that are there: ranked.csv, summary.json, certificate.json,
+metrics.csv, windows.csv, faithfulness.json. At least one list or curve has to be.
+Written to the folder, each complete or not at all
+  report.html     summary in words; the ranked list to sort and filter; heatmaps over layers,
+                  positions and heads; estimate against exact effect; how the bound shrank; the
+                  faithfulness curve; all metrics. Needs no other file and no network.
+  report-*.svg    with --svg: each figure, for a paper
+estimate, localize, verify, sweep and faithfulness write the page themselves with --report.
 `;
 
 /** Commands that run as they stand in a checkout of the project; `atp` is its command. */
@@ -214,6 +258,12 @@ export const EXAMPLES = {
   ],
   faithfulness: [
     "atp faithfulness --model models/demo --pairs models/demo/pairs/ioi.jsonl --from atp-out/ranked.csv",
+  ],
+  batch: ["atp batch run models/demo/job.json --workers 2", "atp batch status models/demo/job.json"],
+  report: ["atp report atp-out", "atp report atp-out --svg"],
+  plan: [
+    "atp plan --model models/demo --pairs models/demo/pairs/ioi.jsonl --memory 1GiB",
+    "atp plan --model models/demo --pairs models/demo/pairs/ioi.jsonl --command sweep --nodes z",
   ],
   path: [
     "atp path --model models/demo --pairs models/demo/pairs/ioi.jsonl --sender 'L4.z[3]@*' --receiver final",
@@ -249,6 +299,7 @@ export const LOCALIZE_HELP =
   CERTIFICATE +
   EXIT_CODES +
   examples(EXAMPLES.localize);
+export const PLAN_HELP = PLAN + METHOD_LIST + NODES + EXIT_CODES + examples(EXAMPLES.plan);
 export const VERIFY_HELP =
   PAIRS +
   SOURCES +
@@ -270,4 +321,19 @@ export const SWEEP_HELP =
   examples(EXAMPLES.sweep);
 export const FAITHFULNESS_HELP =
   PAIRS + SOURCES + METRIC_LIST + CURVES + EXIT_CODES + examples(EXAMPLES.faithfulness);
+const QUEUE = `
+Queue: a Redis server that coordinators and workers reach. ATPKIT_QUEUE in the environment keeps its
+password out of lists of processes. For rediss:// with an authority of your own: NODE_EXTRA_CA_CERTS.
+  batch submit  coordinates: fetches results into the job's output folder, decides what comes next.
+                Killed at any time it goes on when it is run again; workers go on meanwhile
+  worker        makes shards of every job that has its model (by hash) and version; a job that does
+                not fit is left to others, and the reason said once. SIGTERM finishes the shard in
+                hand, a second one does not wait. Shards of workers that die are made by others
+  --shared      results are written there where it is, or holds, the job's output folder, otherwise
+                they go back through the queue
+`;
+
+export const QUEUE_HELP = QUEUE + EXIT_CODES;
+export const BATCH_HELP = JOB + JOB_OUTPUT + EXIT_CODES + examples(EXAMPLES.batch);
+export const REPORT_HELP = REPORT + examples(EXAMPLES.report);
 export const PATH_HELP = PAIRS + SOURCES + OUTPUT_METRIC_LIST + PATHS + EXIT_CODES + examples(EXAMPLES.path);

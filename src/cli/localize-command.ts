@@ -1,13 +1,15 @@
 /** @file `atp localize`: all selected nodes estimated, the best verified, and made certain with `--confidence`. */
 
 import { InputError } from "../errors.js";
-import { checkCertifiable, localize } from "../localize.js";
+import { checkCertifiable, localize, spaceOfSelection } from "../localize.js";
 import { writeCertificate } from "../report/certificate-file.js";
 import type { CliContext } from "./context.js";
 import { checkSelection } from "./estimate-command.js";
+import type { PlannedWork } from "./memory-plan.js";
 import type { LocalizeCommandOptions } from "./options.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
+import { reportOfRun } from "./report-command.js";
 import { saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
 
@@ -28,6 +30,7 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
       checkCertificate(prepared, options);
       return checkSelection(prepared, options);
     },
+    (prepared) => localizeWork(prepared, options),
     (run, sites) =>
       withSource(run, sites, async (runOptions) => {
         const { certificate, ...ranking } = await localize(run.model, run.pairs, {
@@ -54,13 +57,28 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
           const { nodes: _nodes, forwardEquivalents: _cost, seconds: _seconds, ...about } = saved.summary;
           await writeCertificate(run.files.certificate, certificate, about);
         }
-        printRun(saved, run.files, options.json === true, certificate);
+        const files = { ...run.files, ...(await reportOfRun(options)) };
+        printRun(saved, files, options.json === true, certificate);
       }),
   );
 }
 
+/** What a plan of it is made of. */
+export function localizeWork(
+  { opened, pairs }: PreparedRun,
+  { nodes, positions, method, topK, confidence, budget }: LocalizeCommandOptions,
+): PlannedWork {
+  const space = spaceOfSelection(opened.config, pairs, { nodes, positions });
+  return {
+    space,
+    method,
+    patches: { nodes: Math.min(topK, space.size) },
+    ...(confidence !== undefined && { certificate: { confidence, ...(budget !== undefined && { budget }) } }),
+  };
+}
+
 /** @throws InputError for options that need --confidence, or that a certificate cannot be made with */
-function checkCertificate(
+export function checkCertificate(
   { opened, pairs }: PreparedRun,
   { confidence, budget, inclusion, prevalenceSample, topK, nodes, positions, seed }: LocalizeCommandOptions,
 ): void {

@@ -1,9 +1,10 @@
 /** @file The options of the commands: their names, defaults and checks that need nothing but their text. */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
 import { METHODS, type Method } from "../atpstar/methods.js";
+import { DEFAULT_PREFIX } from "../batch/queue/keys.js";
 import { DEFAULT_INCLUSION, DEFAULT_PREVALENCE_SAMPLE } from "../bounds/certify.js";
+import { parseByteSize } from "../byte-size.js";
 import { InputError } from "../errors.js";
 import { parseWindowShape, type WindowShape } from "../exact/windows.js";
 import {
@@ -30,14 +31,18 @@ export interface RunCommandOptions {
   readonly metric: string;
   readonly direction: Direction;
   readonly batchSize: number;
-  /** In bytes. */
-  readonly activationMemory: number;
+  /** In bytes; left out, the default, or with `memory` what is left of that. */
+  readonly activationMemory?: number;
+  /** Of the whole process, in bytes. */
+  readonly memory?: number;
   readonly engine: (typeof ENGINES)[number];
   readonly out: string;
   readonly maxPairs?: number;
   readonly seed: number;
   readonly json?: true;
   readonly verbose?: true;
+  /** In commands that have `--report`. */
+  readonly report?: true;
   /** In commands that have `--source`. */
   readonly source?: string;
   /** In commands that have `--also-metric`. */
@@ -94,7 +99,54 @@ export interface LayerRange {
   readonly last: number;
 }
 
+export const PLANNED_COMMANDS = ["localize", "estimate", "sweep"] as const;
+
+export interface PlanCommandOptions extends LocalizeCommandOptions {
+  readonly command: (typeof PLANNED_COMMANDS)[number];
+}
+
 export interface InfoCommandOptions {
+  readonly json?: true;
+  readonly verbose?: true;
+}
+
+export interface BatchRunCommandOptions {
+  readonly workers: number;
+  readonly report?: true;
+  readonly json?: true;
+  readonly verbose?: true;
+}
+
+export interface BatchStatusCommandOptions extends Partial<QueueOptions> {
+  readonly json?: true;
+  readonly verbose?: true;
+}
+
+/** Where a queue is. */
+export interface QueueOptions {
+  /** May have a password in it. */
+  readonly queue: string;
+  readonly prefix: string;
+}
+
+export interface BatchSubmitCommandOptions extends QueueOptions {
+  readonly json?: true;
+  readonly verbose?: true;
+}
+
+export interface WorkerCommandOptions extends QueueOptions {
+  readonly model: string;
+  readonly engine: (typeof ENGINES)[number];
+  readonly shared?: string;
+  /** In bytes. */
+  readonly memory?: number;
+  /** In seconds. */
+  readonly exitWhenIdle?: number;
+  readonly verbose?: true;
+}
+
+export interface ReportCommandOptions {
+  readonly svg?: boolean;
   readonly json?: true;
   readonly verbose?: true;
 }
@@ -258,9 +310,16 @@ export function addRunOptions(command: Command, results = "ranked.csv and summar
   return command
     .option("--batch-size <n>", "most prompts in one pass", positiveInteger, DEFAULT_BATCH_SIZE)
     .addOption(
-      new Option("--activation-memory <size>", "what the activations of one pass may take, such as 512MiB")
-        .argParser(byteSize)
-        .default(DEFAULT_ACTIVATION_BUDGET_BYTES, "1GiB"),
+      new Option(
+        "--activation-memory <size>",
+        "what the activations of one pass may take, such as 512MiB (default: 1GiB, or less with --memory)",
+      ).argParser(byteSize),
+    )
+    .addOption(
+      new Option(
+        "--memory <size>",
+        "what the whole process may take: layers that do not fit are read again whenever they are needed",
+      ).argParser(byteSize),
     )
     .addOption(
       new Option("--engine <name>", "auto: native TensorFlow if it is installed, otherwise wasm")
@@ -270,10 +329,77 @@ export function addRunOptions(command: Command, results = "ranked.csv and summar
     .option("--out <folder>", `where ${results} go; created if missing`, DEFAULT_OUT);
 }
 
+/** The results as a page. */
+export function addPageOption(command: Command): Command {
+  return command.option("--report", "also write report.html, the results as a page to look at");
+}
+
+export function addSvgOption(command: Command): Command {
+  return command.option("--svg", "also write each figure as an SVG file, for a paper");
+}
+
+export function addWorkersOption(command: Command): Command {
+  return command.option(
+    "--workers <n>",
+    "processes of this machine, each with the model in its memory; results do not depend on it",
+    positiveInteger,
+    1,
+  );
+}
+
+/** Which command is planned. */
+export function addPlannedCommandOption(command: Command): Command {
+  return command.addOption(
+    new Option("--command <name>", "what is planned").choices(PLANNED_COMMANDS).default("localize"),
+  );
+}
+
 export function addReportOptions(command: Command): Command {
   return command
     .option("--json", "print one JSON document instead of text")
     .option("--verbose", "show the engine's log, and where an unexpected error came from");
+}
+
+/** Its text is looked at by the command: an error of commander would repeat the password. */
+export function addQueueOptions(command: Command, { mandatory }: { readonly mandatory: boolean }): Command {
+  return command
+    .addOption(
+      new Option("--queue <url>", "Redis: redis://[user:password@]host[:port][/db], or rediss:// for TLS")
+        .env("ATPKIT_QUEUE")
+        .makeOptionMandatory(mandatory),
+    )
+    .option("--prefix <text>", "of all keys in Redis", queuePrefix, DEFAULT_PREFIX);
+}
+
+/** Of a worker behind a queue. */
+export function addWorkerOptions(command: Command): Command {
+  return command
+    .requiredOption("--model <folder or hub id>", "the model whose shards it makes; must be that of the jobs")
+    .addOption(
+      new Option("--engine <name>", "auto: whichever a job was submitted for")
+        .choices(ENGINES)
+        .default("auto"),
+    )
+    .option("--shared <folder>", "output folder of the jobs, or the folder that holds several of them")
+    .option(
+      "--memory <size>",
+      "what weights may take, such as 6GiB; the others are read when needed",
+      byteSize,
+    )
+    .option(
+      "--exit-when-idle <seconds>",
+      "end after so long without a shard (default: wait)",
+      positiveInteger,
+    )
+    .option("--verbose", "say every shard, and where an unexpected error came from");
+}
+
+/** BullMQ keeps colons for itself. */
+function queuePrefix(text: string): string {
+  if (!/^[\w.-]{1,64}$/.test(text)) {
+    throw new InvalidArgumentError("Expected up to 64 letters, digits, dots, dashes and underscores.");
+  }
+  return text;
 }
 
 function positiveInteger(text: string): number {
@@ -302,12 +428,9 @@ function positionLabels(text: string): NodePosition[] {
   });
 }
 
-const BYTES_PER_UNIT: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
-
 function byteSize(text: string): number {
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)(KiB|MiB|GiB)?$/.exec(text) ?? [];
-  const bytes = Math.floor(Number(amount) * (unit === undefined ? 1 : BYTES_PER_UNIT[unit]));
-  if (!Number.isSafeInteger(bytes) || bytes < 1) {
+  const bytes = parseByteSize(text);
+  if (bytes === undefined) {
     throw new InvalidArgumentError("Expected bytes, or a number of KiB, MiB or GiB, such as 512MiB.");
   }
   return bytes;

@@ -7,7 +7,10 @@ import { checkEnds, checkTogether, endsOfLayers } from "../exact/paths/ends.js";
 import { checkPathMetric, directPaths, pathEffects } from "../exact/paths/path-effects.js";
 import { pathExists } from "../exact/paths/plan.js";
 import { formatReceiver } from "../exact/paths/receivers.js";
+import { sitesOf } from "../model/sites.js";
 import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
+import { makeNodeSpace } from "../nodes/node-space.js";
+import { positionLabels } from "../nodes/positions.js";
 import { writeAtomically } from "../report/atomic-file.js";
 import { pathRows } from "../report/path-rows.js";
 import { writePathsCsv } from "../report/paths-csv.js";
@@ -38,6 +41,10 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
       for (const file of [files.csv, files.json]) await checkReplaceable(file);
       return endsOf(prepared, options);
     },
+    ({ opened, pairs }) => ({
+      space: makeNodeSpace(opened.config, sitesOf(opened.config), positionLabels("all", pairs)),
+      patches: { sets: {} },
+    }),
     (run, { senders, receivers }) => {
       const sites = [...new Set(senders.map((id) => parseNodeId(id).site))];
       return withSource(run, sites, async ({ activationBudgetBytes, source, onProgress, signal }) => {

@@ -3,11 +3,15 @@
  * the weights.
  */
 
+import { join } from "node:path";
+import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
 import type { Method } from "../atpstar/methods.js";
 import { type OpenedModel, openModel } from "../checkpoint/load-model.js";
 import { type Engine, startEngine } from "../engine/start-engine.js";
 import type { RunOptions } from "../localize.js";
 import type { Model } from "../model/model.js";
+import type { RunPlan } from "../plan/plan-run.js";
+import { divisionText } from "../plan/plan-text.js";
 import { metricsByName } from "../prompts/metrics/by-names.js";
 import { checkModelForMetric } from "../prompts/metrics/internal.js";
 import type { Metric } from "../prompts/metrics/metric.js";
@@ -15,11 +19,19 @@ import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
+import { REPORT_FILE } from "../report/html/write-report.js";
 import { type NoiseOptions, type NoiseSource, noisedPositions, noiseSource } from "../sources/noise.js";
 import { type CliContext, printNote } from "./context.js";
+import { type PlannedWork, planOfRun } from "./memory-plan.js";
 import { noiseOptions } from "./noise.js";
 import { NAMED_SOURCES, type RunCommandOptions } from "./options.js";
-import { checkInputFile, checkOutputFolder, makeOutputFolder, type OutputFiles } from "./output-folder.js";
+import {
+  checkInputFile,
+  checkOutputFolder,
+  checkReplaceable,
+  makeOutputFolder,
+  type OutputFiles,
+} from "./output-folder.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
 import { StageClock } from "./stage-clock.js";
 
@@ -62,6 +74,8 @@ export interface StartedRun extends PreparedRun {
   readonly model: Model;
   readonly clock: StageClock;
   readonly noiseSource?: NoiseSource;
+  /** With --memory: how it is divided. */
+  readonly plan?: RunPlan;
   /** The options of the library's calls. */
   readonly runOptions: RunOptions;
 }
@@ -71,7 +85,7 @@ export interface StartedRun extends PreparedRun {
  * @throws InputError for anything that is wrong with options, model, pairs or output folder; RunError for a download
  *   that breaks off
  */
-async function prepareRun(
+export async function prepareRun(
   command: string,
   options: RunCommandOptions & { readonly method?: Method },
   context: CliContext,
@@ -84,6 +98,7 @@ async function prepareRun(
   const sourceFile = NAMED_SOURCES.includes(source) ? undefined : source;
   if (sourceFile !== undefined) await checkInputFile("--source", sourceFile);
   const files = await checkOutputFolder(options.out);
+  if (options.report) await checkReplaceable(join(options.out, REPORT_FILE));
   const progress = showProgress();
   const opened = await openForCommand(options.model, context, progress);
   try {
@@ -115,15 +130,18 @@ async function prepareRun(
   }
 }
 
-async function startRun(prepared: PreparedRun, context: CliContext): Promise<StartedRun> {
-  const { options, opened, files, progress } = prepared;
-  await makeOutputFolder(files);
+async function startRun(prepared: PreparedRun, work: PlannedWork, context: CliContext): Promise<StartedRun> {
+  const { opened, files, progress } = prepared;
   const clock = new StageClock();
-  const engine = await startEngine({
-    ...(options.engine !== "auto" && { prefer: options.engine }),
-    ...(options.verbose && { verbose: true }),
-  });
+  const engine = await engineOf(prepared.options);
+  const plan = planOfRun(prepared, work, engine.backend);
+  if (plan) printNote(divisionText(plan));
+  await makeOutputFolder(files);
+  const activationMemory =
+    plan?.activationBudgetBytes ?? prepared.options.activationMemory ?? DEFAULT_ACTIVATION_BUDGET_BYTES;
+  const options = { ...prepared.options, activationMemory };
   const model = await opened.load({
+    ...(plan && { streaming: { residentLayers: plan.residentLayers } }),
     onProgress: (done, total) => {
       progress.stage({ stage: "load", done, total });
       context.signal.throwIfAborted();
@@ -131,10 +149,12 @@ async function startRun(prepared: PreparedRun, context: CliContext): Promise<Sta
   });
   const noise = prepared.noise && (await noiseSource(model, prepared.noise));
   clock.lap("load");
-  const { direction, batchSize, activationMemory } = options;
+  const { direction, batchSize } = options;
   const { signal } = context;
   return {
     ...prepared,
+    options,
+    ...(plan && { plan }),
     engine,
     model,
     clock,
@@ -144,15 +164,24 @@ async function startRun(prepared: PreparedRun, context: CliContext): Promise<Sta
       direction,
       batchSize,
       activationBudgetBytes: activationMemory,
+      ...(plan && { streamBudgetBytes: activationMemory }),
       signal,
       onProgress: progress.stage,
     },
   };
 }
 
+export function engineOf({
+  engine,
+  verbose,
+}: Pick<RunCommandOptions, "engine" | "verbose">): Promise<Engine> {
+  return startEngine({ ...(engine !== "auto" && { prefer: engine }), ...(verbose && { verbose: true }) });
+}
+
 /**
  * Prepares, starts and tidies up a run.
  * @param check what the command itself has to check, before anything is loaded
+ * @param workOf what the body is going to do, for a plan of its memory
  * @param body the run
  */
 export async function withRun<Checked>(
@@ -160,13 +189,14 @@ export async function withRun<Checked>(
   options: RunCommandOptions & { readonly method?: Method },
   context: CliContext,
   check: (prepared: PreparedRun) => Promise<Checked> | Checked,
+  workOf: (prepared: PreparedRun, checked: Checked) => PlannedWork,
   body: (run: StartedRun, checked: Checked) => Promise<void>,
 ): Promise<void> {
   context.verbose = options.verbose === true;
   const prepared = await prepareRun(command, options, context);
   try {
     const checked = await check(prepared);
-    const run = await startRun(prepared, context);
+    const run = await startRun(prepared, workOf(prepared, checked), context);
     try {
       await body(run, checked);
     } finally {

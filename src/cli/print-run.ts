@@ -13,25 +13,34 @@ const DIRECTION_TEXTS = {
   denoising: "clean activations patched into the corrupted run",
 } as const;
 
+/** Those that every run writes, a certificate where there is one, and what else was written. */
+export type ShownFiles = Omit<OutputFiles, "folder"> & {
+  readonly metrics?: string;
+  readonly scores?: string;
+  readonly manifest?: string;
+  readonly report?: string;
+};
+
 /**
  * @param json one JSON document, nothing else
  * @param certificate what is certain of the list, where that was asked for
  */
 export function printRun(
   { summary, rows }: SavedRun,
-  {
-    ranked,
-    summary: file,
-    certificate: certificateFile,
-    metrics,
-  }: Omit<OutputFiles, "folder"> & { readonly metrics?: string },
+  { ranked, summary: file, certificate: certificateFile, metrics, scores, manifest, report }: ShownFiles,
   json: boolean,
   certificate?: Certificate,
 ): void {
+  const written = {
+    ...(metrics && { metrics }),
+    ...(scores && { scores }),
+    ...(manifest && { manifest }),
+    ...(report && { report }),
+  };
   if (json) {
     const files = {
       ranked,
-      ...(metrics !== undefined && { metrics }),
+      ...written,
       ...(certificate && { certificate: certificateFile }),
       summary: file,
     };
@@ -52,12 +61,7 @@ export function printRun(
       table,
       "",
       ...(certificate ? [...certificateLines(certificate), ""] : []),
-      footing(summary, [
-        ranked,
-        ...(metrics === undefined ? [] : [metrics]),
-        ...(certificate ? [certificateFile] : []),
-        file,
-      ]),
+      footing(summary, [ranked, ...Object.values(written), ...(certificate ? [certificateFile] : []), file]),
     ].join("\n"),
   );
 }
@@ -106,6 +110,7 @@ function sourceLine({
 
 function footing(summary: RunSummary, files: readonly string[]): string {
   const { nodes, seconds, forwardEquivalents } = summary;
+  const load = seconds.load === undefined ? [] : [`load ${seconds.load.toFixed(2)} s`];
   const stages = (["estimate", "verify"] as const)
     .filter((stage) => forwardEquivalents[stage] > 0)
     .map(
@@ -114,7 +119,7 @@ function footing(summary: RunSummary, files: readonly string[]): string {
     );
   return labelled([
     ["nodes", `${nodes.ranked}, of which ${nodes.verified} verified by exact patching`],
-    ["cost", [`load ${seconds.load.toFixed(2)} s`, ...stages].join(", ")],
+    ["cost", [...load, ...stages].join(", ")],
     ["files", files.join(", ")],
   ]);
 }

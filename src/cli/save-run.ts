@@ -4,11 +4,14 @@ import { rm } from "node:fs/promises";
 import { meanOf } from "../exact/pair-statistics.js";
 import type { MetricOfRuns } from "../exact/patched-runs.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
+import { memorySummary } from "../plan/memory-summary.js";
+import { summarizePrompts } from "../report/prompt-summary.js";
 import { writeRankedCsv } from "../report/ranked-csv.js";
 import { type RunSummary, writeSummary } from "../report/summary.js";
+import { noisedPositions } from "../sources/noise.js";
+import { packageVersion } from "../version.js";
 import { sourceText } from "./noise.js";
 import type { StartedRun } from "./prepare-run.js";
-import { packageVersion } from "./version.js";
 
 /** Rows of the table on the terminal. */
 export const SHOWN_ROWS = 20;
@@ -69,11 +72,30 @@ export async function saveRun(
 
 /** What was run on what, with which mean metric of the base and of the source runs. */
 export function describeRun(
-  { command, options, date, opened, metric, pairs, available, engine, method, noiseSource }: StartedRun,
+  {
+    command,
+    options,
+    date,
+    opened,
+    metric,
+    pairs,
+    available,
+    engine,
+    method,
+    noise,
+    noiseSource,
+    plan,
+    model,
+  }: StartedRun,
   means: { readonly base: number; readonly source: number },
 ): Omit<RunSummary, "nodes" | "forwardEquivalents" | "seconds"> {
   const { family, layers } = opened.config;
   const source = sourceText(options);
+  const prompts = summarizePrompts(
+    pairs,
+    opened.tokenizer,
+    noise && ((pair) => noisedPositions(pair, noise.at)),
+  );
   return {
     atpkit: packageVersion(),
     command,
@@ -81,12 +103,14 @@ export function describeRun(
     options,
     model: { name: opened.name, family, layers },
     pairs: { files: options.pairs, available, used: pairs.length },
+    ...(prompts && { prompts }),
     metric: { name: metric.name, ...means },
     direction: options.direction,
     ...(source !== "prompt" && { source }),
     ...(noiseSource && { embeddingDeviation: noiseSource.embeddingDeviation }),
     ...(method && { method }),
     engine,
+    ...(plan && { memory: memorySummary(plan, model.weights.stats?.()) }),
   };
 }
 

@@ -8,10 +8,12 @@ import { type Site, sitesOf } from "../model/sites.js";
 import { nodeMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
 import { DEFAULT_NOISE } from "../sources/noise.js";
 import { type CliContext, printNote } from "./context.js";
+import type { PlannedWork } from "./memory-plan.js";
 import type { SweepCommandOptions } from "./options.js";
 import { checkReplaceable } from "./output-folder.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
+import { reportOfRun } from "./report-command.js";
 import { saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
 import { runWindows, windowFiles } from "./sweep-windows.js";
@@ -28,6 +30,7 @@ export async function sweepCommand(options: SweepCommandOptions, context: CliCon
         await checkReplaceable(file);
       return announced(prepared, options);
     },
+    (prepared) => sweepWork(prepared, options),
     (run, sites) =>
       withSource(run, sites, async (runOptions) => {
         const swept = { ...runOptions, nodes, positions, alsoMetrics: run.alsoMetrics };
@@ -39,9 +42,23 @@ export async function sweepCommand(options: SweepCommandOptions, context: CliCon
         run.clock.lap("verify");
         await writeMetricsCsv(metrics, nodeMetrics(ranking), context);
         const saved = await saveRun(run, ranking, { signal: context.signal, bestOnly: true });
-        printRun(saved, { ...run.files, metrics }, options.json === true);
+        printRun(saved, { ...run.files, metrics, ...(await reportOfRun(options)) }, options.json === true);
       }),
   );
+}
+
+/** What a plan of it is made of. */
+export function sweepWork(
+  { opened: { config }, pairs, noise }: PreparedRun,
+  { nodes, positions, window: shape }: Pick<SweepCommandOptions, "nodes" | "positions" | "window">,
+): PlannedWork {
+  const space = spaceOfSelection(config, pairs, { nodes, positions });
+  if (!shape) return { space, patches: { nodes: space.size } };
+  const draws = noise ? (noise.draws ?? DEFAULT_NOISE.draws) : 1;
+  return {
+    space,
+    patches: { sets: costAhead(config, pairs, { space, starts: windowStarts(space, shape), draws, shape }) },
+  };
 }
 
 /**

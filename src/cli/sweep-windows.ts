@@ -10,6 +10,7 @@ import { rankedWindows, sweepWindows, type WindowOptions } from "../sweep-window
 import { type CliContext, printResult } from "./context.js";
 import type { StartedRun } from "./prepare-run.js";
 import { heading, labelled } from "./print-run.js";
+import { reportOfRun } from "./report-command.js";
 import { describeAlsoMetrics, describeRun, SHOWN_ROWS } from "./save-run.js";
 
 export function windowFiles(folder: string) {
@@ -45,9 +46,10 @@ export async function runWindows(
   await writeAtomically(files.summary, (handle) =>
     handle.writeFile(`${JSON.stringify(summary, undefined, 2)}\n`),
   );
+  const written = { ...files, ...(await reportOfRun(run.options)) };
   const rows = [...rankedWindows(ranking, { limit: SHOWN_ROWS })];
   if (run.options.json) {
-    printResult(JSON.stringify({ ...summary, files, rows }, undefined, 2));
+    printResult(JSON.stringify({ ...summary, files: written, rows }, undefined, 2));
     return;
   }
   const footing = labelled([
@@ -56,7 +58,7 @@ export async function runWindows(
       "cost",
       `load ${seconds.load.toFixed(2)} s, verify ${forwardEquivalents.toFixed(1)} forward equivalents in ${seconds.verify.toFixed(2)} s`,
     ],
-    ["files", Object.values(files).join(", ")],
+    ["files", Object.values(written).join(", ")],
   ]);
   printResult([heading(summary), "", windowsTable(rows), "", footing].join("\n"));
 }

@@ -16,6 +16,7 @@ import type { VerifyCommandOptions } from "./options.js";
 import { checkInputFile, checkReplaceable } from "./output-folder.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { printRun } from "./print-run.js";
+import { reportOfRun } from "./report-command.js";
 import { saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
 
@@ -45,6 +46,10 @@ export async function verifyCommand(options: VerifyCommandOptions, context: CliC
       if (from !== undefined) await warnOfMixture(from, options);
       return chosen;
     },
+    ({ opened, pairs }, chosen) => ({
+      space: spaceOfNodes(opened.config, pairs, [...chosen.keys()].map(parseNodeId)),
+      patches: { nodes: chosen.size },
+    }),
     (run, chosen) => {
       const ids = [...chosen.keys()];
       const sites = [...new Set(ids.map((id) => parseNodeId(id).site))];
@@ -62,7 +67,8 @@ export async function verifyCommand(options: VerifyCommandOptions, context: CliC
         const merged = from === undefined ? verified : mergeVerified(rowsOf(from), verified);
         if (metrics) await writeMetricsCsv(metrics, nodeMetrics(ranking), context);
         const saved = await saveRun(run, ranking, { signal: context.signal, merged });
-        printRun(saved, { ...run.files, ...(metrics && { metrics }) }, options.json === true);
+        const files = { ...run.files, ...(metrics && { metrics }), ...(await reportOfRun(options)) };
+        printRun(saved, files, options.json === true);
       });
     },
   );

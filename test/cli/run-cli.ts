@@ -32,11 +32,14 @@ export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** What Node is started with to be `atp`, before the arguments of the command line. */
+export const CLI_NODE_ARGS = ["--import", TSX, join(projectRoot, "src/cli.ts")];
+
 /** Starts `atp` with these arguments. */
 export function startCli(args: readonly string[], { cwd = projectRoot, env = {} }: CliOptions = {}) {
   // Vitest's own settings for its workers do not concern the child.
   const { NODE_OPTIONS: _, ...inherited } = process.env;
-  return spawn(process.execPath, ["--import", TSX, join(projectRoot, "src/cli.ts"), ...args], {
+  return spawn(process.execPath, [...CLI_NODE_ARGS, ...args], {
     cwd,
     env: { ...inherited, ...env },
   });

@@ -1,0 +1,31 @@
+/** @file What a process of shards and the one that started it tell each other. */
+
+import { z } from "zod";
+import type { NamedTask } from "../shard-task.js";
+
+/** Where a process finds on this machine what it needs: never part of a job. */
+export interface ShardPlaces {
+  /** With config.json and safetensors. */
+  readonly modelFolder: string;
+  /** The portable job as JSON. */
+  readonly jobFile: string;
+  /** Whose store shards are written into. */
+  readonly outputFolder: string;
+  /** What weights, activations and all else of the process may take, in bytes; default: all weights in memory. */
+  readonly memoryBudget?: number;
+}
+
+/** To the child. The second one is answered once per shard. */
+export type ParentMessage =
+  | { readonly kind: "start"; readonly places: ShardPlaces }
+  | { readonly kind: "compute"; readonly named: NamedTask };
+
+/** To the parent. */
+export const childMessageSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("ready"), device: z.string() }),
+  z.object({ kind: z.literal("done") }),
+  /** `input` is an InputError: no use in trying again. */
+  z.object({ kind: z.literal("failed"), input: z.boolean(), message: z.string() }),
+]);
+
+export type ChildMessage = z.infer<typeof childMessageSchema>;

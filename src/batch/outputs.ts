@@ -1,0 +1,241 @@
+/** @file What a job leaves in its output folder, beside its shards: each file complete or not there. */
+
+import { rm } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import * as tf from "@tensorflow/tfjs-core";
+import type { Certificate } from "../bounds/certificate.js";
+import { InputError } from "../errors.js";
+import { meanOf } from "../exact/pair-statistics.js";
+import type { MetricOfRuns } from "../exact/patched-runs.js";
+import type { VerifiedRanking } from "../localize.js";
+import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
+import { writeAtomically } from "../report/atomic-file.js";
+import { writeCertificate } from "../report/certificate-file.js";
+import { nodeMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
+import { summarizePrompts } from "../report/prompt-summary.js";
+import { writeRankedCsv } from "../report/ranked-csv.js";
+import { type RunSummary, writeSummary } from "../report/summary.js";
+import { describeNoise, noisedPositions } from "../sources/noise.js";
+import { packageVersion } from "../version.js";
+import type { Effort, KindEffort } from "./coordinator-shards.js";
+import { writeManifest } from "./manifest.js";
+import type { PreparedJob } from "./prepare-job.js";
+import { writeScoresParquet } from "./score-parquet.js";
+import type { ShardFailure } from "./status.js";
+
+/** Rows of a list that are kept for whoever asked; and every verified one, where the others are estimates. */
+const KEPT_ROWS = 20;
+
+/** The names of a job's files. */
+const JOB_FILES = {
+  ranked: "ranked.csv",
+  scores: "scores.parquet",
+  certificate: "certificate.json",
+  metrics: "metrics.csv",
+  summary: "summary.json",
+  manifest: "manifest.json",
+  status: "status.json",
+  /** The job as it goes to workers. */
+  job: "portable-job.json",
+} as const;
+
+/** Paths by name. */
+export type JobFiles = Readonly<Record<keyof typeof JOB_FILES, string>>;
+
+export function jobFiles(outputFolder: string): JobFiles {
+  const { ranked, scores, certificate, metrics, summary, manifest, status, job } = JOB_FILES;
+  const path = (name: string) => join(outputFolder, name);
+  return {
+    ranked: path(ranked),
+    scores: path(scores),
+    certificate: path(certificate),
+    metrics: path(metrics),
+    summary: path(summary),
+    manifest: path(manifest),
+    status: path(status),
+    job: path(job),
+  };
+}
+
+export class JobOutputs {
+  readonly files: JobFiles;
+  readonly #begun = new Date();
+
+  /** @throws InputError for a spec that has the name and folder of an output */
+  constructor(
+    readonly job: PreparedJob,
+    readonly signal: AbortSignal | undefined,
+  ) {
+    this.files = jobFiles(job.outputFolder);
+    const taken = Object.values(this.files).find((file) => file === resolve(job.specFile));
+    if (taken) {
+      throw new InputError(
+        `${job.specFile}: output: expected another folder than that of the spec, where ${basename(taken)} is one of the job's own files`,
+      );
+    }
+  }
+
+  /** The job for workers of this machine. */
+  async saveJob(): Promise<void> {
+    await writeAtomically(this.files.job, (handle) => handle.writeFile(JSON.stringify(this.job.job)));
+  }
+
+  /**
+   * Writes the list as it is now, and its summary. What an earlier job has left beside it and does not belong to it goes.
+   * @returns its summary, and the rows for whoever asked
+   */
+  async saveList(
+    ranking: Ranking,
+    effort: Effort,
+    metrics: readonly MetricOfRuns[] = [],
+  ): Promise<{ readonly summary: RunSummary; readonly rows: readonly RankedNode[] }> {
+    const { certificate, scores, metrics: metricsFile, ranked, summary: summaryFile } = this.files;
+    for (const file of [certificate, scores, metricsFile]) await rm(file, { force: true });
+    const { tokenizer } = this.job;
+    const rows: RankedNode[] = [];
+    const nodes = { ranked: 0, verified: 0 };
+    function* counted(): Generator<RankedNode> {
+      for (const row of rankedNodes(ranking, { ...(tokenizer && { tokenizer }) })) {
+        nodes.ranked++;
+        if (row.verified) nodes.verified++;
+        if ((row.verified && ranking.estimates) || row.rank <= KEPT_ROWS) rows.push(row);
+        yield row;
+      }
+    }
+    await writeRankedCsv(ranked, counted(), this.#control);
+    const summary = { ...this.#about(ranking, effort, metrics), nodes };
+    await writeSummary(summaryFile, summary);
+    return { summary, rows };
+  }
+
+  async saveScores(ranking: Ranking): Promise<void> {
+    await writeScoresParquet(this.files.scores, ranking, this.#control);
+  }
+
+  /** @param ranking its verified nodes in the order of the metrics' patches */
+  async saveMetrics(ranking: VerifiedRanking): Promise<void> {
+    const known = new Set(ranking.verified.nodes);
+    const order = ranking.order.filter((node) => known.has(node));
+    await writeMetricsCsv(this.files.metrics, nodeMetrics({ ...ranking, order }), this.#control);
+  }
+
+  /** Nothing in it tells when or where it was made: the same job gives the same bytes. */
+  async saveCertificate(certificate: Certificate, ranking: Ranking): Promise<void> {
+    const { spec, config, job } = this.job;
+    const about = {
+      atpkit: packageVersion(),
+      command: "batch run",
+      model: { ...job.model, family: config.family, layers: config.layers },
+      pairs: { files: spec.pairs, ...this.#pairs },
+      ...this.#measured(ranking),
+      backend: job.backend,
+    };
+    await writeCertificate(this.files.certificate, certificate, about);
+  }
+
+  /** @param failures of shards that were given up */
+  async saveManifest({ times, devices }: Effort, failures: readonly ShardFailure[]): Promise<void> {
+    const { spec, job, jobHash, hashes } = this.job;
+    const perStage = (of: keyof KindEffort) => ({
+      estimate: times.estimate[of],
+      verify: times.verify[of],
+      certify: times.sample[of],
+    });
+    await writeManifest(this.files.manifest, {
+      begun: this.#begun.toISOString(),
+      ended: new Date().toISOString(),
+      versions: { atpkit: packageVersion(), node: process.versions.node, tfjs: tf.version_core },
+      spec,
+      job: jobHash,
+      hashes,
+      engine: { backend: job.backend, devices: [...devices] },
+      seeds: {
+        pairs: spec.seed,
+        ...(spec.certify && { certify: spec.certify.seed ?? spec.seed }),
+        ...(job.source.kind === "noise" && { noise: job.source.seed }),
+      },
+      shards: perStage("shards"),
+      seconds: perStage("seconds"),
+      forwardEquivalents: perStage("forwardEquivalents"),
+      missing: failures.map(({ shard, what, tries, error }) => ({
+        name: shard,
+        tries,
+        error: `${what}: ${error}`,
+      })),
+    });
+  }
+
+  get #control() {
+    return this.signal ? { signal: this.signal } : {};
+  }
+
+  get #pairs() {
+    return { available: this.job.available, used: this.job.pairs.length };
+  }
+
+  #about(
+    ranking: Ranking,
+    { times, devices }: Effort,
+    metrics: readonly MetricOfRuns[],
+  ): Omit<RunSummary, "nodes"> {
+    const { spec, config, job, specFile, outputFolder } = this.job;
+    const model = fromHere(specFile, spec.model, this.job.modelFolder);
+    const files = spec.pairs.map((file) => shown(resolve(dirname(specFile), file)));
+    const { source } = job;
+    const prompts = summarizePrompts(
+      this.job.pairs,
+      this.job.tokenizer,
+      source.kind === "noise" ? (pair) => noisedPositions(pair, source.at) : undefined,
+    );
+    const also = metrics
+      .slice(1)
+      .map(({ name, base, source }) => ({ name, base: meanOf(base), source: meanOf(source) }));
+    return {
+      atpkit: packageVersion(),
+      command: "batch run",
+      date: this.#begun.toISOString(),
+      options: { ...spec, model, pairs: files, out: shown(outputFolder), job: shown(specFile) },
+      model: { name: model, family: config.family, layers: config.layers },
+      pairs: { files, ...this.#pairs },
+      ...(prompts && { prompts }),
+      ...this.#measured(ranking),
+      ...(also.length > 0 && { alsoMetrics: also }),
+      engine: { backend: job.backend, device: devices.join("; "), reason: "named by the job" },
+      forwardEquivalents: ranking.forwardEquivalents,
+      seconds: {
+        estimate: times.estimate.seconds,
+        verify: times.verify.seconds + times.sample.seconds,
+      },
+    };
+  }
+
+  #measured({ baseMetric, sourceMetric }: Ranking) {
+    const { spec, metrics } = this.job;
+    const source = sourceText(this.job);
+    return {
+      metric: { name: metrics[0].name, base: meanOf(baseMetric), source: meanOf(sourceMetric) },
+      direction: spec.direction,
+      ...(source !== "prompt" && { source }),
+      ...(spec.method !== "exact" && { method: spec.method }),
+    };
+  }
+}
+
+/** A path as one would write it in the folder where this was started, so that other commands find the same thing. */
+function shown(path: string): string {
+  const near = relative("", path) || ".";
+  return near.startsWith("..") ? path : near;
+}
+
+/** A model's name: a folder as it is called from here, or a hub id. */
+function fromHere(specFile: string, model: string, modelFolder: string): string {
+  return resolve(dirname(specFile), model) === modelFolder ? shown(modelFolder) : model;
+}
+
+/** What is patched in, as the summaries of other commands have it. */
+function sourceText({ spec: { source }, specFile }: PreparedJob): string {
+  if (typeof source === "string") return source;
+  if ("mean" in source) return shown(resolve(dirname(specFile), source.mean));
+  const { scale, ...noise } = source.noise;
+  return describeNoise({ ...noise, multiple: scale });
+}

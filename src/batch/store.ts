@@ -1,0 +1,172 @@
+/**
+ * @file The shards of a job on disk: one file each in the folder `shards` of the output folder, named by what it depends on. A file
+ * with a shard's name is whole and right, or it is not there; any number of processes, on any number of machines, may read and write.
+ */
+
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { RunError } from "../errors.js";
+import { writeAtomically } from "../report/atomic-file.js";
+import { HASH } from "./identity.js";
+import { type ByteSource, bytesAsSource, readShard, shardPieces } from "./shard-file.js";
+import type { ShardResult } from "./shard-result.js";
+
+const FOLDER = "shards";
+const SUFFIX = ".shard";
+/** What a broken file's name ends with, once it is out of the way. */
+const BROKEN = ".corrupt";
+
+/** A temporary file that nobody has written to for an hour is one that a killed process left. */
+const STALE_MS = 3_600_000;
+
+export interface StoreOptions {
+  /** Told of files that are not what their names promise, and count as missing. */
+  readonly onNotice?: (text: string) => void;
+}
+
+export class ShardStore {
+  readonly #notice: (text: string) => void;
+
+  private constructor(
+    readonly folder: string,
+    { onNotice = () => {} }: StoreOptions,
+  ) {
+    this.#notice = onNotice;
+  }
+
+  /**
+   * The shards of an output folder, which is made where it is not there.
+   * @throws RunError if the disk refuses
+   */
+  static async open(outputFolder: string, options: StoreOptions = {}): Promise<ShardStore> {
+    const folder = join(outputFolder, FOLDER);
+    try {
+      await mkdir(folder, { recursive: true });
+      await removeStale(folder);
+    } catch (error) {
+      throw new RunError(`ShardStore: ${folder}: ${messageOf(error)}`, { cause: error });
+    }
+    return new ShardStore(folder, options);
+  }
+
+  /** Whether the shard is there, every bit of it as it was written. A file that is not so is set aside, with a notice. */
+  async has(name: string): Promise<boolean> {
+    return (await this.#read(name)) !== undefined;
+  }
+
+  /** @throws RunError for a shard that is not there, or is broken: it is set aside then, with a notice */
+  async read(name: string): Promise<ShardResult> {
+    const result = await this.#read(name);
+    if (!result) throw missing(name);
+    return result;
+  }
+
+  /**
+   * Puts a shard in place. One that is there already is replaced, by the same numbers.
+   * @throws RunError if the disk refuses: nothing is left behind then
+   */
+  async write(name: string, result: ShardResult): Promise<void> {
+    await writeAtomically(this.#path(name), async (handle) => {
+      for (const piece of shardPieces(name, result)) await writeAll(handle, piece);
+    });
+  }
+
+  /**
+   * A shard as bytes, to be sent to another store.
+   * @throws as `read` does
+   */
+  async readBytes(name: string): Promise<Uint8Array> {
+    const result = await this.read(name);
+    return Buffer.concat([...shardPieces(name, result)]);
+  }
+
+  /**
+   * Puts a shard in place that comes from another store.
+   * @throws RunError for bytes that are not this shard, whole; as `write` does
+   */
+  async writeBytes(name: string, bytes: Uint8Array): Promise<void> {
+    const path = this.#path(name);
+    await readShard(name, bytesAsSource(bytes));
+    await writeAtomically(path, (handle) => writeAll(handle, bytes));
+  }
+
+  /** Removes a shard, if it is there. */
+  async remove(name: string): Promise<void> {
+    await rm(this.#path(name), { force: true });
+  }
+
+  /** The only way from a name to a path: nothing but a hash becomes one. */
+  #path(name: string): string {
+    if (!HASH.test(name))
+      throw new RunError(`ShardStore: expected a name of 64 hexadecimal digits, got ${JSON.stringify(name)}`);
+    return join(this.folder, `${name}${SUFFIX}`);
+  }
+
+  /** Undefined for a shard that is not there, or is broken. */
+  async #read(name: string): Promise<ShardResult | undefined> {
+    const path = this.#path(name);
+    let handle: FileHandle;
+    try {
+      handle = await open(path, "r");
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      throw new RunError(`ShardStore: ${path}: ${messageOf(error)}`, { cause: error });
+    }
+    try {
+      return await readShard(name, await fileAsSource(handle, path));
+    } catch (error) {
+      if (!(error instanceof RunError)) throw error;
+      await this.#setAside(path, handle, error.message);
+      return undefined;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Moves a broken file out of the way, unless somebody has replaced it meanwhile. */
+  async #setAside(path: string, handle: FileHandle, why: string): Promise<void> {
+    const [read, there] = [await handle.stat(), await stat(path).catch(() => undefined)];
+    if (there === undefined || there.ino !== read.ino) return;
+    await rename(path, `${path}${BROKEN}`);
+    this.#notice(`${path}: ${why}; it is made again`);
+  }
+}
+
+async function fileAsSource(handle: FileHandle, path: string): Promise<ByteSource> {
+  const { size } = await handle.stat();
+  let at = 0;
+  return {
+    size,
+    async read(target) {
+      for (let filled = 0; filled < target.length; ) {
+        const { bytesRead } = await handle.read(target, filled, target.length - filled, at);
+        if (bytesRead === 0) throw new RunError(`ShardStore: ${path}: expected ${size} bytes, got ${at}`);
+        filled += bytesRead;
+        at += bytesRead;
+      }
+    },
+  };
+}
+
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    written += (await handle.write(bytes, written, bytes.length - written)).bytesWritten;
+  }
+}
+
+async function removeStale(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.endsWith(".tmp")) continue;
+    const path = join(folder, name);
+    const file = await stat(path).catch(() => undefined);
+    if (file && file.mtimeMs < Date.now() - STALE_MS) await rm(path, { force: true });
+  }
+}
+
+function missing(name: string): RunError {
+  return new RunError(`ShardStore: expected shard ${name}, got none`);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

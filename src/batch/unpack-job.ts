@@ -1,0 +1,62 @@
+/** @file A job as the functions of the library take it, checked against the model that it is for. */
+
+import { checkGradient } from "../atp/batches.js";
+import { checkMethod } from "../atpstar/estimate.js";
+import { checkComplete } from "../bounds/observe.js";
+import { InputError } from "../errors.js";
+import type { ModelConfig } from "../model/config.js";
+import { makeNodeSpace, type NodeSpace } from "../nodes/node-space.js";
+import { positionLabels } from "../nodes/positions.js";
+import { metricsByName } from "../prompts/metrics/by-names.js";
+import type { Metric } from "../prompts/metrics/metric.js";
+import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
+import type { Pair } from "../prompts/pair.js";
+import { noisedPositions } from "../sources/noise.js";
+import type { Job } from "./job.js";
+import { metricOf, pairOf } from "./portable.js";
+
+/** A job's input as the functions of the library take it. */
+export interface UnpackedJob {
+  readonly pairs: readonly Pair[];
+  /** The one that ranks first. */
+  readonly metrics: readonly [Metric, ...Metric[]];
+  /** Of all pairs: that of every shard. */
+  readonly space: NodeSpace;
+  /** Over whose source prompts a mean is taken, where it is not the job's own pairs. */
+  readonly meanPairs?: readonly Pair[];
+}
+
+/**
+ * Checks all that can be wrong with a job on a model, before anything is run.
+ *
+ * @param job of the shape of a job; see `parseJob`
+ * @throws InputError for pairs, metrics, sites, positions, a method or a source that do not fit the model or each other
+ */
+export function unpackJob(job: Job, config: ModelConfig): UnpackedJob {
+  const { source, method, direction } = job;
+  const pairs = job.pairs.map((pair) => pairOf(pair, config));
+  const [first, ...also] = metricsByName(job.metrics.map((metric) => metricOf(metric, config)));
+  if (!first) throw new InputError("unpackJob: expected at least one metric, got none");
+  for (const metric of [first, ...also]) checkPairsForMetric(pairs, metric);
+  if (method !== undefined) {
+    checkGradient(first, direction);
+    checkMethod(method, config.layers, first);
+  }
+  checkCorrupted(pairs, source.kind);
+  if (source.kind === "noise") for (const pair of pairs) noisedPositions(pair, source.at);
+  const space = makeNodeSpace(config, job.sites, positionLabels(job.positions, pairs));
+  if (job.byPair) checkComplete(space, pairs);
+  const meanPairs =
+    source.kind === "mean" && source.pairs ? source.pairs.map((pair) => pairOf(pair, config)) : undefined;
+  if (meanPairs) checkCorrupted(meanPairs, source.kind);
+  return { pairs, metrics: [first, ...also], space, ...(meanPairs && { meanPairs }) };
+}
+
+function checkCorrupted(pairs: readonly Pair[], source: Job["source"]["kind"]): void {
+  const lone = source === "noise" ? undefined : pairs.find(({ clean, corrupted }) => corrupted === clean);
+  if (lone) {
+    throw new InputError(
+      `unpackJob: ${lone.origin}: expected a pair with a corrupted prompt, got one without`,
+    );
+  }
+}

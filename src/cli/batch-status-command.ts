@@ -1,0 +1,64 @@
+/** @file `atp batch status`: how far a job is, from any process or machine that sees its output folder. */
+
+import { dirname, resolve } from "node:path";
+import { jobFiles } from "../batch/outputs.js";
+import { DEFAULT_PREFIX } from "../batch/queue/keys.js";
+import type { QueueStatus } from "../batch/queue/queue-status.js";
+import { readJobSpec } from "../batch/read-spec.js";
+import { type JobStatus, readStatus, wasKilled } from "../batch/status.js";
+import { InputError } from "../errors.js";
+import { queueStatusLines, queueStatusOf } from "./batch-queue-status.js";
+import { printResult } from "./context.js";
+import type { BatchStatusCommandOptions } from "./options.js";
+import { labelled } from "./print-run.js";
+
+export async function batchStatusCommand(
+  specFile: string,
+  { json, queue: url, prefix = DEFAULT_PREFIX }: BatchStatusCommandOptions,
+): Promise<void> {
+  const { output } = await readJobSpec(specFile);
+  const file = jobFiles(resolve(dirname(specFile), output)).status;
+  const status = await readStatus(file);
+  if (!status)
+    throw new InputError(`${specFile}: expected a job that was begun, got none: there is no ${file}`);
+  const killed = wasKilled(status);
+  const queue = url === undefined ? undefined : await queueStatusOf({ queue: url, prefix }, dirname(file));
+  printResult(
+    json
+      ? JSON.stringify(
+          { ...status, state: killed ? "killed" : status.state, ...(queue && { queue }) },
+          undefined,
+          2,
+        )
+      : text(status, killed, queue),
+  );
+}
+
+function text(status: JobStatus, killed: boolean, queue: QueueStatus | undefined): string {
+  const { state, stage, shards, shardsPerSecond, secondsLeft, started, updated, failures } = status;
+  const { pid, host } = status.process;
+  const counts = [
+    `${shards.done} of ${shards.total} shards done`,
+    ...(shards.reused > 0 ? [`${shards.reused} of them before`] : []),
+    ...(shards.failed > 0 ? [`${shards.failed} failed`] : []),
+  ];
+  const left = secondsLeft === undefined ? "" : `, about ${Math.ceil(secondsLeft)} s left in this stage`;
+  return labelled([
+    ["state", killed ? "killed; run it again and it goes on" : state],
+    ["stage", `${stage}: ${counts.join(", ")}`],
+    ...(shardsPerSecond === undefined ? [] : [["rate", `${rate(shardsPerSecond)}${left}`] as const]),
+    ["began", `${started}, process ${pid} of ${host}`],
+    ["updated", updated],
+    ...failures.map(
+      ({ stage, what, tries, error }) => ["failed", `${stage}: ${what}: ${error} (tries: ${tries})`] as const,
+    ),
+    ...(queue ? queueStatusLines(queue) : []),
+  ]);
+}
+
+/** Slow ones as a time per shard. */
+function rate(shardsPerSecond: number): string {
+  return shardsPerSecond >= 1
+    ? `${shardsPerSecond.toFixed(1)} shards per second`
+    : `${(1 / shardsPerSecond).toFixed(1)} s per shard`;
+}

@@ -1,0 +1,188 @@
+/** Workers on this machine: what becomes of a shard whose worker fails or dies. */
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import { shardName } from "../../src/batch/identity.js";
+import { LocalRunner } from "../../src/batch/local/local-runner.js";
+import { ShardProcess, ShardProcessDied } from "../../src/batch/local/shard-process.js";
+import { JobOutputs, jobFiles } from "../../src/batch/outputs.js";
+import { type PreparedJob, prepareJob } from "../../src/batch/prepare-job.js";
+import type { FailedShard } from "../../src/batch/shard-runner.js";
+import type { NamedTask, ShardTask } from "../../src/batch/shard-task.js";
+import { isRunning } from "../../src/batch/status.js";
+import { ShardStore } from "../../src/batch/store.js";
+import { InputError } from "../../src/errors.js";
+import { childrenOf, DEMO, until, writeJob } from "./job-folder.js";
+
+/** Many processes, each with an engine: on a busy machine they take long to start. */
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
+
+let prepared: PreparedJob;
+let store: ShardStore;
+
+beforeAll(async () => {
+  const { specFile } = await writeJob({ maxPairs: 4, nodes: "z", positions: "roles" });
+  prepared = await prepareJob(specFile);
+  await new JobOutputs(prepared, undefined).saveJob();
+  store = await ShardStore.open(prepared.outputFolder);
+});
+
+function named(task: ShardTask): NamedTask {
+  return { name: shardName(prepared.jobHash, task), task };
+}
+
+function estimate(first: number, end: number): NamedTask {
+  return named({ kind: "estimate", pairs: { first, end } });
+}
+
+function places() {
+  const { modelFolder, outputFolder } = prepared;
+  return { modelFolder, outputFolder, jobFile: jobFiles(outputFolder).job };
+}
+
+async function runAll(runner: LocalRunner, tasks: readonly NamedTask[]) {
+  const done: string[] = [];
+  const retried: FailedShard[] = [];
+  const failed = await runner.run(tasks, {
+    onDone: (name) => done.push(name),
+    onRetry: (failure) => retried.push(failure),
+  });
+  return { done, retried, failed };
+}
+
+describe("a shard that cannot be computed", () => {
+  it("is set aside while the others are made; what is wrong with its input is tried once", async () => {
+    const runner = new LocalRunner({ ...places(), workers: 2, retries: 2 });
+    const wrong = named({ kind: "verify", pairs: { first: 0, end: 1 }, nodes: [0, 1_000_000] });
+    const [first, second] = [estimate(0, 1), estimate(1, 2)];
+    try {
+      const { done, retried, failed } = await runAll(runner, [first, wrong, second]);
+      expect(done.sort()).toEqual([first.name, second.name].sort());
+      expect(await store.has(first.name)).toBe(true);
+      expect(retried).toEqual([]);
+      expect(failed).toEqual([
+        {
+          name: wrong.name,
+          tries: 1,
+          error: `compute: expected nodes from 0 to ${prepared.space.size - 1}, those of the job, got 1000000`,
+        },
+      ]);
+    } finally {
+      await runner.close();
+    }
+  });
+
+  it("is tried again as often as it may be, where the work itself fails", async () => {
+    const { outputFolder } = prepared;
+    const runner = new LocalRunner({ ...places(), workers: 1, retries: 2 });
+    // The store refuses a result under a name that is not its own.
+    const unnamed = { ...estimate(2, 3), name: "0".repeat(64) };
+    try {
+      const { retried, failed } = await runAll(runner, [unnamed, estimate(3, 4)]);
+      expect(retried.map(({ tries }) => tries)).toEqual([1, 2]);
+      expect(failed).toMatchObject([{ name: unnamed.name, tries: 3 }]);
+      expect(await readdir(join(outputFolder, "shards"))).not.toContain(`${unnamed.name}.shard`);
+    } finally {
+      await runner.close();
+    }
+  });
+});
+
+describe.skipIf(process.platform !== "linux")("a worker that is killed", () => {
+  it("is replaced, and its shard made by another one", async () => {
+    const runner = new LocalRunner({ ...places(), workers: 1, retries: 1 });
+    const shard = estimate(0, 3);
+    try {
+      const run = runAll(runner, [shard]);
+      await until(async () => (await childrenOf(process.pid)).length > 0);
+      const [victim] = await childrenOf(process.pid);
+      process.kill(victim, "SIGKILL");
+      const { done, retried, failed } = await run;
+      expect(retried).toEqual([
+        { name: shard.name, tries: 1, error: `worker process ${victim} ended with SIGKILL` },
+      ]);
+      expect(done).toEqual([shard.name]);
+      expect(failed).toEqual([]);
+    } finally {
+      await runner.close();
+    }
+    expect(await childrenOf(process.pid)).toEqual([]);
+  });
+
+  it("every time takes its shard with it at last, and no other", async () => {
+    const runner = new LocalRunner({ ...places(), workers: 1, retries: 1 });
+    const [fatal, harmless] = [estimate(1, 4), estimate(0, 4)];
+    const killed = new Set<number>();
+    let kills = 2;
+    const killer = setInterval(async () => {
+      for (const child of await childrenOf(process.pid)) {
+        if (kills === 0 || killed.has(child)) continue;
+        killed.add(child);
+        kills--;
+        process.kill(child, "SIGKILL");
+      }
+    }, 50);
+    try {
+      const { done, failed } = await runAll(runner, [fatal, harmless]);
+      expect(failed).toMatchObject([{ name: fatal.name, tries: 2 }]);
+      expect(failed[0].error).toMatch(/^worker process \d+ ended with SIGKILL$/);
+      expect(done).toEqual([harmless.name]);
+    } finally {
+      clearInterval(killer);
+      await runner.close();
+    }
+  });
+});
+
+describe("ShardProcess", () => {
+  it("makes shards, finishes the one in hand when it is closed, and makes no more", async () => {
+    const worker = new ShardProcess(places());
+    expect(await worker.start()).toMatch(/WASM|TensorFlow/);
+    const { pid } = worker;
+    const [first, second] = [estimate(0, 2), estimate(2, 4)];
+    await worker.compute(first);
+    expect((await store.read(first.name)).task).toEqual(first.task);
+    const inHand = worker.compute(second);
+    await worker.close();
+    await inHand;
+    expect(await store.has(second.name)).toBe(true);
+    expect(worker.pid).toBeUndefined();
+    expect(isRunning(pid ?? 0)).toBe(false);
+    await expect(worker.compute(first)).rejects.toThrow(ShardProcessDied);
+    await expect(worker.compute(first)).rejects.toThrow("worker process: expected one that runs, got none");
+  });
+
+  it("does not end by the signals that a terminal sends to all", async () => {
+    const worker = new ShardProcess(places());
+    await worker.start();
+    const pid = worker.pid ?? 0;
+    process.kill(pid, "SIGINT");
+    process.kill(pid, "SIGTERM");
+    await worker.compute(estimate(3, 4));
+    expect(worker.pid).toBe(pid);
+    await worker.close();
+  });
+
+  it("says what keeps it from starting, and ends", async () => {
+    const worker = new ShardProcess({ ...places(), modelFolder: join(DEMO, "pairs") });
+    const start = worker.start();
+    await expect(start).rejects.toThrow(InputError);
+    await expect(start).rejects.toThrow(/config\.json/);
+    await worker.close();
+    expect(worker.alive).toBe(false);
+  });
+
+  it("ends the run for all shards where none can be started", async () => {
+    const runner = new LocalRunner({
+      ...places(),
+      modelFolder: join(DEMO, "pairs"),
+      workers: 2,
+      retries: 5,
+    });
+    await expect(runAll(runner, [estimate(0, 1), estimate(1, 2), estimate(2, 3)])).rejects.toThrow(
+      InputError,
+    );
+    await runner.close();
+  });
+});
