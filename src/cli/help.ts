@@ -328,7 +328,8 @@ password out of lists of processes. For rediss:// with an authority of your own:
                 Killed at any time it goes on when it is run again; workers go on meanwhile
   worker        makes shards of every job that has its model (by hash) and version; a job that does
                 not fit is left to others, and the reason said once. SIGTERM finishes the shard in
-                hand, a second one does not wait. Shards of workers that die are made by others
+                hand and ends with 0, a second one does not wait. Shards of workers that die are
+                made by others
   --shared      results are written there where it is, or holds, the job's output folder, otherwise
                 they go back through the queue
 `;

@@ -383,7 +383,7 @@ export function addWorkerOptions(command: Command): Command {
     .option("--shared <folder>", "output folder of the jobs, or the folder that holds several of them")
     .option(
       "--memory <size>",
-      "what weights may take, such as 6GiB; the others are read when needed",
+      "what it may take in all, such as 6GiB; layers that do not fit are read when needed",
       byteSize,
     )
     .option(
