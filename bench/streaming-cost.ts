@@ -4,10 +4,10 @@
  *
  *   npx tsx bench/streaming-cost.ts [--engine tensorflow|wasm] [--repeats 3] [--pairs 4] [--tokens 32]
  *
- * With a memory budget for the weights it makes one estimate and tells what that took; so can a model be run that no
+ * With a memory budget for the process it makes one estimate and tells what that took; so can a model be run that no
  * memory would hold:
  *
- *   npx tsx bench/streaming-cost.ts --shape llama-7b --memory 6GiB [--method atp] [--pairs 4] [--tokens 32]
+ *   npx tsx bench/streaming-cost.ts --shape llama-7b --memory 6GiB [--activations 1GiB] [--method atp] [--pairs 4] [--tokens 32]
  *
  * `--checkpoint FOLDER` takes one that is there (`bench/make-checkpoint.ts`) instead of writing one for the time being.
  * GFLOP/s are those of the matrix products, over those of one large product on the same engine.
@@ -22,12 +22,14 @@ import { estimateBy } from "../src/atpstar/estimate.js";
 import { parseMethod } from "../src/atpstar/methods.js";
 import { parseByteSize } from "../src/byte-size.js";
 import { weightsFootprint } from "../src/checkpoint/footprint.js";
-import { loadModel, openModel } from "../src/checkpoint/load-model.js";
+import { openModel } from "../src/checkpoint/load-model.js";
 import { startEngine } from "../src/engine/start-engine.js";
+import type { ModelConfig } from "../src/model/config.js";
 import { forwardFlops } from "../src/model/flops.js";
 import type { Model } from "../src/model/model.js";
 import { makeNodeSpace } from "../src/nodes/node-space.js";
 import { positionLabels } from "../src/nodes/positions.js";
+import { planWithin } from "../src/plan/check-plan.js";
 import { metricByName } from "../src/prompts/metrics/index.js";
 import { productGigaflops } from "./large-product.js";
 import { madeUpPairs } from "./made-up-pairs.js";
@@ -40,6 +42,7 @@ const { values: flags } = parseArgs({
     shape: { type: "string", default: "llama-400m" },
     checkpoint: { type: "string" },
     memory: { type: "string" },
+    activations: { type: "string" },
     method: { type: "string", default: "atp" },
     repeats: { type: "string", default: "3" },
     pairs: { type: "string", default: "4" },
@@ -52,7 +55,9 @@ if (flags.engine !== "tensorflow" && flags.engine !== "wasm") {
 const method = parseMethod(flags.method);
 const [count, tokens, repeats] = [flags.pairs, flags.tokens, flags.repeats].map(Number);
 
-/** One estimate of every site's nodes but the neurons, of which a large model has too many for a table that nobody reads. */
+const SITES = ["q", "k", "v", "z", "mlpOut", "neuron"] as const;
+
+/** One estimate of all nodes of these sites. */
 interface Estimate {
   readonly seconds: number;
   /** Of all threads together. */
@@ -64,10 +69,16 @@ interface Estimate {
   readonly waiting: number;
 }
 
-async function estimateOnce(model: Model): Promise<Estimate> {
-  const { config, weights } = model;
+function selectionOf(config: ModelConfig) {
   const pairs = madeUpPairs(count, tokens, config.vocabulary);
-  const space = makeNodeSpace(config, ["q", "k", "v", "z", "mlpOut"], positionLabels("each", pairs));
+  return { pairs, space: makeNodeSpace(config, SITES, positionLabels("each", pairs)) };
+}
+
+/** @param budgetBytes of activations, and of gradient streams; left out, the default */
+async function estimateOnce(model: Model, budgetBytes?: number): Promise<Estimate> {
+  const { config, weights } = model;
+  const { pairs, space } = selectionOf(config);
+  const budgets = budgetBytes && { activationBudgetBytes: budgetBytes, streamBudgetBytes: budgetBytes };
   const before = weights.stats?.();
   let forwardEquivalents = 0;
   const { clock: seconds, processor } = await timed(async () => {
@@ -76,6 +87,7 @@ async function estimateOnce(model: Model): Promise<Estimate> {
       direction: "noising",
       space,
       batchSize: count,
+      ...budgets,
     }));
   });
   const after = weights.stats?.();
@@ -100,17 +112,46 @@ function largeProduct({ config }: Model): number {
   return productGigaflops([1024, config.width, config.mlpWidth]);
 }
 
+/** Under a budget for the whole process, divided as `--memory` does it. */
 async function withinBudget(folder: string, memory: string): Promise<void> {
-  const memoryBudget = parseByteSize(memory);
-  if (memoryBudget === undefined) throw new Error(`expected --memory such as 6GiB, got ${memory}`);
-  const model = await loadModel(folder, { memoryBudget });
+  const memoryBytes = parseByteSize(memory);
+  if (memoryBytes === undefined) throw new Error(`expected --memory such as 6GiB, got ${memory}`);
+  const activationBytes = flags.activations === undefined ? undefined : parseByteSize(flags.activations);
+  const opened = await openModel(folder);
+  const { config, checkpoint } = opened;
+  const question = {
+    ...selectionOf(config),
+    config,
+    footprint: weightsFootprint(checkpoint),
+    storedBytes: checkpoint.stored.reduce((sum, { bytes }) => sum + bytes, 0),
+    backend: engine.backend,
+    metrics: [metricByName("logit-diff")],
+    method,
+    batchSize: count,
+    processBytes: process.memoryUsage.rss(),
+  };
+  const {
+    residentLayers,
+    memory: planned,
+    activationBudgetBytes,
+    reads,
+  } = planWithin(question, {
+    memoryBytes,
+    ...(activationBytes && { activationBytes }),
+  });
+  const model = await opened.load({ streaming: { residentLayers } });
+  await opened.close();
   try {
-    const { seconds, gigaflops, bytesRead, waiting } = await estimateOnce(model);
+    line("nodes", String(question.space.size));
+    line("planned memory", `${Math.round(planned.total / 2 ** 20)} MiB, ${residentLayers} layers stay`);
+    const { seconds, gigaflops, bytesRead, waiting } = await estimateOnce(model, activationBudgetBytes);
     line("peak resident memory", peakMemory());
     line(`${method}, ${count} pairs of ${tokens} tokens`, `${seconds.toFixed(1)} s`);
-    line("weights read for it", gigabytes(bytesRead));
+    line("weights read for it", `${gigabytes(bytesRead)} (planned ${gigabytes(reads.bytes)})`);
     line("time waited for weights", percent(waiting));
-    line("GFLOP/s ÷ large product", (gigaflops / largeProduct(model)).toFixed(2));
+    const large = largeProduct(model);
+    line("GFLOP/s", `${gigaflops.toFixed(0)}, large product ${large.toFixed(0)}`);
+    line("GFLOP/s ÷ large product", (gigaflops / large).toFixed(2));
   } finally {
     model.dispose();
   }

@@ -9,7 +9,6 @@ import { connectQueue } from "../batch/queue/connection.js";
 import { QueueRunner } from "../batch/queue/queue-runner.js";
 import { parseQueueUrl } from "../batch/queue/queue-url.js";
 import { shortName } from "../batch/queue/shard-maker.js";
-import { numberSubmission } from "../batch/queue/submission.js";
 import { ShardStore } from "../batch/store.js";
 import { type CliContext, printNote } from "./context.js";
 import type { BatchSubmitCommandOptions } from "./options.js";
@@ -39,18 +38,16 @@ export async function batchSubmitCommand(
     progress.finish();
     const { outputFolder, job, jobHash, spec } = prepared;
     context.saved = `what is queued stays there, and workers go on with it; run this again to fetch it into ${outputFolder}`;
-    const submission = await numberSubmission(outputFolder, jobHash);
     const store = await ShardStore.open(outputFolder, { onNotice });
     const { retries } = spec.shards;
     const runner = new QueueRunner({
       connection,
       prefix,
-      submission,
+      outputFolder,
       job,
       jobHash,
       store,
       retries,
-      onNotice,
     });
     printNote(`job ${shortName(jobHash)} for ${job.model.name} on ${job.backend}, at ${connection.shown}`);
     try {

@@ -40,7 +40,7 @@ export async function workerCommand(options: WorkerCommandOptions, context: CliC
       ...(options.exitWhenIdle !== undefined && { exitWhenIdle: options.exitWhenIdle }),
     });
   } catch (error) {
-    if (!signal.aborted || error !== signal.reason) throw error;
+    if (!signal.aborted) throw error;
   } finally {
     connection.close();
   }

@@ -24,7 +24,7 @@ import {
   SHARD,
   shardOptions,
 } from "./shard-queue.js";
-import { announce, withdraw } from "./submission.js";
+import { announce, numberSubmission, withdraw } from "./submission.js";
 
 /** Shards that go to Redis in one command: large ones have thousands of nodes. */
 const SHARDS_PER_COMMAND = 100;
@@ -37,13 +37,14 @@ const STATES = ["wait", "prioritized", "delayed", "active", "completed", "failed
 export interface QueueRunnerOptions {
   readonly connection: QueueConnection;
   readonly prefix: string;
-  readonly submission: string;
   readonly job: Job;
   readonly jobHash: string;
+  /** Of the job; the submission's number goes there. */
+  readonly outputFolder: string;
+  /** Of that folder. */
   readonly store: ShardStore;
   /** How often a shard that failed is tried again. */
   readonly retries: number;
-  readonly onNotice: (text: string) => void;
   readonly times?: QueueTimes;
 }
 
@@ -60,6 +61,7 @@ interface Asked {
 
 /** What is open in Redis. */
 interface Parts {
+  readonly submission: string;
   readonly queue: Queue;
   readonly events: QueueEvents;
   /** Takes no shards: it looks for those whose worker is gone. */
@@ -75,7 +77,10 @@ export class QueueRunner implements ShardRunner {
   #wake: () => void = () => {};
   #closed = false;
 
-  /** Nothing is in Redis before the first run: whoever has no right to the output folder finds that out before it. */
+  /**
+   * Before the first run nothing is in Redis, and no number in the output folder: whoever may not use the folder, because another job
+   * runs there, finds that out before.
+   */
   constructor(readonly options: QueueRunnerOptions) {
     this.#keys = queueKeys(options.prefix);
     this.#times = options.times ?? QUEUE_TIMES;
@@ -105,12 +110,12 @@ export class QueueRunner implements ShardRunner {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const { connection, submission } = this.options;
+    const { connection } = this.options;
     const parts = this.#parts;
     if (!parts) return;
     const end = async () => {
       if (this.#asked.size === 0) {
-        await withdraw(connection.redis, this.#keys, submission);
+        await withdraw(connection.redis, this.#keys, parts.submission);
         await parts.queue.obliterate({ force: true });
       }
       await Promise.all([parts.events.close(), parts.watch.close(true), parts.queue.close()]);
@@ -119,28 +124,30 @@ export class QueueRunner implements ShardRunner {
   }
 
   /** Looks after the queue from now on. */
-  async #begin(): Promise<Queue> {
-    if (this.#parts) return this.#parts.queue;
-    const { connection, prefix, submission } = this.options;
+  async #begin(): Promise<Parts> {
+    if (this.#parts) return this.#parts;
+    const { connection, prefix, outputFolder, jobHash } = this.options;
+    const submission = await numberSubmission(outputFolder, jobHash);
     await removeForgotten(connection, prefix);
-    await this.#announce();
+    await this.#announce(submission);
     const queue = await openQueue(connection, prefix, submission, true);
     const events = await openEvents(connection, prefix, submission);
     events.on("completed", () => this.#wake());
     events.on("failed", () => this.#wake());
     const watch = await openWorker(connection, prefix, submission, null, this.#times);
     await watch.startStalledCheckTimer();
-    this.#parts = { queue, events, watch };
-    return queue;
+    this.#parts = { submission, queue, events, watch };
+    return this.#parts;
   }
 
-  #announce(): Promise<void> {
-    const { connection, submission, job, jobHash } = this.options;
+  #announce(submission: string): Promise<void> {
+    const { connection, job, jobHash } = this.options;
     return announce(connection.redis, this.#keys, submission, job, jobHash);
   }
 
   async #finish(events: ShardEvents, stop: AbortSignal): Promise<FailedShard[]> {
-    const queue = await this.#begin();
+    const parts = await this.#begin();
+    const { queue } = parts;
     const failed: FailedShard[] = [];
     // What failed before is tried anew; failures of this run are those that come from now on.
     for (const name of await queue.getRanges(["failed"], 0, -1)) await queue.remove(name);
@@ -151,11 +158,11 @@ export class QueueRunner implements ShardRunner {
       });
       for (const name of await queue.getRanges(["completed"], 0, -1)) {
         if (stop.aborted) break;
-        await this.#take(queue, name, events, failed);
+        await this.#take(parts, name, events, failed);
       }
       for (const name of await queue.getRanges(["failed"], 0, -1)) await this.#giveUp(queue, name, failed);
       if (performance.now() - lookedAt >= this.#times.lookMs) {
-        await this.#look(queue, events);
+        await this.#look(parts, events);
         lookedAt = performance.now();
       }
       if (this.#asked.size === 0) break;
@@ -167,8 +174,8 @@ export class QueueRunner implements ShardRunner {
   }
 
   /** Compares the queue with what is asked for. */
-  async #look(queue: Queue, { onRetry }: ShardEvents): Promise<void> {
-    await this.#announce();
+  async #look({ queue, submission }: Parts, { onRetry }: ShardEvents): Promise<void> {
+    await this.#announce(submission);
     const there = new Set(await queue.getRanges([...STATES], 0, -1));
     const missing = [...this.#asked.values()].filter(({ named }) => !there.has(named.name));
     await this.#add(
@@ -202,16 +209,18 @@ export class QueueRunner implements ShardRunner {
 
   /** Gets the result of a finished shard into the store, or asks for it again. */
   async #take(
-    queue: Queue,
+    { queue, submission }: Parts,
     name: string,
     { onDone, onRetry }: ShardEvents,
     failed: FailedShard[],
   ): Promise<void> {
     const asked = this.#asked.get(name);
-    if (!asked) return;
-    const done = parseDone((await queue.getJob(name))?.returnvalue);
+    const shard = asked && (await queue.getJob(name));
+    // One that Redis has lost since is queued again at the next look.
+    if (!shard) return;
+    const done = parseDone(shard.returnvalue);
     const problem = done
-      ? await this.#store(name, done, asked)
+      ? await this.#store(submission, done, asked)
       : "its message is not that of a finished shard";
     if (problem === "not yet") return;
     if (problem === undefined) {
@@ -219,8 +228,7 @@ export class QueueRunner implements ShardRunner {
       onDone(name);
     }
     await queue.remove(name);
-    if (done?.at === "queue")
-      await dropResult(this.options.connection.redis, this.#keys, this.options.submission, done);
+    if (done?.at === "queue") await dropResult(this.options.connection.redis, this.#keys, submission, done);
     if (problem === undefined) return;
     asked.refused += 1;
     asked.missedAt = undefined;
@@ -238,8 +246,9 @@ export class QueueRunner implements ShardRunner {
    * @returns what is wrong with the result, or "not yet"; undefined when it is in the store
    * @throws RunError where the disk refuses it: it stays in Redis then
    */
-  async #store(name: string, done: DoneShard, asked: Asked): Promise<string | undefined> {
-    const { connection, submission, store } = this.options;
+  async #store(submission: string, done: DoneShard, asked: Asked): Promise<string | undefined> {
+    const { connection, store } = this.options;
+    const { name } = asked.named;
     if (done.at === "shared folder") {
       if (await store.has(name)) return undefined;
       asked.missedAt ??= performance.now();

@@ -62,6 +62,7 @@ class QueueWorker {
   #maker: ShardMaker | undefined;
   /** Submissions whose makers are closed. */
   readonly #left: string[] = [];
+  #leaving: Promise<void> = Promise.resolve();
   #madeBefore = 0;
   #busyAt = performance.now();
   #shownAt = Number.NEGATIVE_INFINITY;
@@ -188,13 +189,16 @@ class QueueWorker {
     }
   }
 
-  async #leave(): Promise<void> {
+  /** Also waits for a leave that is under way: an end may come in the middle of a turn. */
+  #leave(): Promise<void> {
     const maker = this.#maker;
-    if (!maker) return;
-    await maker.close();
-    this.#madeBefore += maker.made;
+    if (!maker) return this.#leaving;
     this.#maker = undefined;
-    this.#left.push(maker.place.submission);
+    this.#leaving = maker.close().finally(() => {
+      this.#madeBefore += maker.made;
+      this.#left.push(maker.place.submission);
+    });
+    return this.#leaving;
   }
 
   /**

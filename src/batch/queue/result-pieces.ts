@@ -4,11 +4,15 @@
  */
 
 import { createHash, randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { RunError } from "../../errors.js";
 import { KEPT_SECONDS, type QueueKeys } from "./keys.js";
 
 const PIECE_BYTES = 8 * 2 ** 20;
+
+/** Between tries while Redis has no room. */
+const FULL_MS = 1000;
 
 /** More than any shard: a message that says more is not one of ours. */
 export const MAX_RESULT_BYTES = 16 * 2 ** 30;
@@ -21,22 +25,33 @@ export interface Upload {
   readonly sha256: string;
 }
 
-/** Puts a result into Redis, where it stays until it is fetched, or for `KEPT_SECONDS`. */
+/**
+ * Puts a result into Redis, where it stays until it is fetched, or for `KEPT_SECONDS`. Where Redis has no room for it this waits until
+ * a coordinator has made some.
+ * @param onFull told once that there is no room
+ */
 export async function putResult(
   redis: Redis,
   keys: QueueKeys,
   id: string,
   bytes: Uint8Array,
+  onFull: () => void,
 ): Promise<Upload> {
   const upload = randomBytes(16).toString("hex");
-  for (let piece = 0; piece * PIECE_BYTES < bytes.length; piece++) {
+  let full = false;
+  for (let piece = 0; piece * PIECE_BYTES < bytes.length; ) {
     const start = piece * PIECE_BYTES;
-    const part = Buffer.from(
-      bytes.buffer,
-      bytes.byteOffset + start,
-      Math.min(PIECE_BYTES, bytes.length - start),
-    );
-    await redis.set(keys.resultPiece(id, upload, piece), part, "EX", KEPT_SECONDS);
+    const size = Math.min(PIECE_BYTES, bytes.length - start);
+    const part = Buffer.from(bytes.buffer, bytes.byteOffset + start, size);
+    try {
+      await redis.set(keys.resultPiece(id, upload, piece), part, "EX", KEPT_SECONDS);
+      piece++;
+    } catch (error) {
+      if (!(error instanceof Error && error.message.startsWith("OOM"))) throw error;
+      if (!full) onFull();
+      full = true;
+      await delay(FULL_MS);
+    }
   }
   return { upload, bytes: bytes.length, sha256: sha256(bytes) };
 }

@@ -199,9 +199,11 @@ export class ShardMaker {
       }
     }
     if (shared !== undefined) return { at: "shared folder" };
-    const { connection, prefix } = this.options;
+    const { connection, prefix, onNotice } = this.options;
+    const onFull = () =>
+      onNotice(`queue ${connection.shown}: it is full; waiting until results are fetched from it`);
     const bytes = await store.readBytes(named.name);
-    const upload = await putResult(connection.redis, queueKeys(prefix), submission, bytes);
+    const upload = await putResult(connection.redis, queueKeys(prefix), submission, bytes, onFull);
     await store.remove(named.name);
     return { at: "queue", ...upload };
   }

@@ -16,7 +16,6 @@ import { QueueRunner } from "../../../src/batch/queue/queue-runner.js";
 import { parseQueueUrl } from "../../../src/batch/queue/queue-url.js";
 import type { QueueWorkerOptions } from "../../../src/batch/queue/queue-worker.js";
 import type { QueueTimes } from "../../../src/batch/queue/shard-queue.js";
-import { numberSubmission } from "../../../src/batch/queue/submission.js";
 import { ShardStore } from "../../../src/batch/store.js";
 import { DEMO, IOI } from "../../cli/run-cli.js";
 import { testBackend } from "../../support/engine.js";
@@ -111,12 +110,11 @@ export async function runQueued(file: string, url: string, signal?: AbortSignal)
   const runner = new QueueRunner({
     connection,
     prefix: "atpkit",
-    submission: await numberSubmission(outputFolder, jobHash),
+    outputFolder,
     job,
     jobHash,
     store: await ShardStore.open(outputFolder),
     retries: 2,
-    onNotice,
     times: QUICK,
   });
   const done: string[] = [];
