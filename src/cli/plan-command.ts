@@ -1,8 +1,7 @@
 /** @file `atp plan`: what a run will cost, and how its memory would be divided. No weight is kept. */
 
 import { formatBytes } from "../byte-size.js";
-import { InputError } from "../errors.js";
-import { whyNot } from "../plan/check-plan.js";
+import { refusalOf } from "../plan/check-plan.js";
 import { measureMachine } from "../plan/measure-machine.js";
 import { planRun } from "../plan/plan-run.js";
 import { divisionText, planTables } from "../plan/plan-text.js";
@@ -34,7 +33,7 @@ export async function planCommand(options: PlanCommandOptions, context: CliConte
       (sum, { shape }) => sum + shape.reduce((size, axis) => size * axis, 1),
       0,
     );
-    const refusal = plan.fits ? undefined : `--memory: ${whyNot(question, budgets, plan)}`;
+    const refusal = plan.fits ? undefined : refusalOf(question, budgets, plan, "--memory");
     if (options.json) {
       const model = {
         name: opened.name,
@@ -51,7 +50,7 @@ export async function planCommand(options: PlanCommandOptions, context: CliConte
         rates,
         ...plan,
         seconds,
-        ...(refusal !== undefined && { refusal }),
+        ...(refusal && { refusal: refusal.message }),
       };
       printResult(JSON.stringify(document, undefined, 2));
     } else {
@@ -80,7 +79,7 @@ export async function planCommand(options: PlanCommandOptions, context: CliConte
         ].join("\n"),
       );
     }
-    if (refusal !== undefined) throw new InputError(refusal);
+    if (refusal) throw refusal;
   } finally {
     prepared.progress.finish();
     await prepared.opened.close();

@@ -16,18 +16,19 @@ const NAMED_PARTS = 4;
  */
 export function planWithin(question: PlanQuestion, budgets: Budgets, option = "memoryBytes"): RunPlan {
   const plan = planRun(question, budgets);
-  if (!plan.fits) throw new InputError(`${option}: ${whyNot(question, budgets, plan)}`);
+  if (!plan.fits) throw refusalOf(question, budgets, plan, option);
   return plan;
 }
 
 /** Why a plan does not fit, and what would. */
-export function whyNot(question: PlanQuestion, budgets: Budgets, plan: RunPlan): string {
-  const { memory, memoryBytes } = plan;
+export function refusalOf(
+  question: PlanQuestion,
+  budgets: Budgets,
+  plan: RunPlan,
+  option: string,
+): InputError {
+  const { memory, memoryBytes, smallestBytes } = plan;
   const tooLarge = question.backend === "wasm" && memory.tensors > WASM_HEAP_BYTES;
-  const expected =
-    memoryBytes === undefined || memoryBytes >= plan.smallestBytes
-      ? `expected tensors within the ${formatBytes(WASM_HEAP_BYTES)} heap of the wasm engine, got ${formatBytes(memory.tensors)}`
-      : `expected at least ${formatBytes(plan.smallestBytes)} for this run, got ${formatBytes(memoryBytes)}`;
   const largest = [...memory.parts].sort((a, b) => b.bytes - a.bytes).slice(0, NAMED_PARTS);
   const parts = largest.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
   const advice = [
@@ -35,8 +36,16 @@ export function whyNot(question: PlanQuestion, budgets: Budgets, plan: RunPlan):
     tooLarge ? "the native engine has no such heap" : "",
   ]
     .filter((text) => text !== "")
-    .join("; ");
-  return `${expected} (${parts})${advice === "" ? "" : `; ${advice}`}`;
+    .map((text) => `; ${text}`)
+    .join("");
+  if (memoryBytes === undefined || memoryBytes >= smallestBytes) {
+    return new InputError(
+      `${option}: expected tensors within the ${formatBytes(WASM_HEAP_BYTES)} heap of the wasm engine, got ${formatBytes(memory.tensors)} (${parts})${advice}`,
+    );
+  }
+  return new InputError(
+    `${option}: expected at least ${formatBytes(smallestBytes)} for this run, got ${formatBytes(memoryBytes)} (${parts})${advice}`,
+  );
 }
 
 /** The largest batch size with which it fits, or what the smallest one needs; empty where it would not be less. */
