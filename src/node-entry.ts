@@ -43,8 +43,8 @@ export function startThread(module: URL, options: WorkerOptions = {}): Worker {
  * @param module its first module: `new URL("./some-process.js", import.meta.url)`, also from sources
  */
 export function forkProgram(module: URL, options: ForkOptions = {}): ChildProcess {
-  if (!FROM_SOURCES) return fork(fileURLToPath(module), options);
-  // Instead of what this process was told: that is a test runner's as often as not.
+  // Not what this process was told, as above; from sources that is a test runner's as often as not.
+  if (!FROM_SOURCES) return fork(fileURLToPath(module), { execArgv: [], ...options });
   const execArgv = ["--import", fileOfTsx("./dist/loader.mjs")];
   return fork(fileURLToPath(entryFile(module)), { execArgv, ...options });
 }

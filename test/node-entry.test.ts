@@ -1,10 +1,10 @@
 /** @file Threads and processes of the program's own code: from its sources, as here, and compiled. */
 
 import { once } from "node:events";
-import { cp, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ReadingThread } from "../src/checkpoint/reading-thread.js";
 import { forkProgram, startThread } from "../src/node-entry.js";
 import { projectRoot, runNode } from "./support/child-process.js";
@@ -44,24 +44,42 @@ describe("from sources", () => {
 });
 
 describe("compiled", () => {
-  const folders: string[] = [];
-  afterAll(async () => {
-    for (const folder of folders) await rm(folder, { recursive: true, force: true });
-  });
-
-  it("a model is streamed", async () => {
+  let folder = "";
+  const from = (file: string) => JSON.stringify(pathToFileURL(join(folder, "dist", file)).href);
+  beforeAll(async () => {
     // Inside node_modules, so that the copy finds its dependencies; the build must not see the sources beside it.
     const cache = join(projectRoot, "node_modules", ".cache");
     await mkdir(cache, { recursive: true });
-    const folder = await mkdtemp(join(cache, "atpkit-compiled-"));
-    folders.push(folder);
+    folder = await mkdtemp(join(cache, "atpkit-compiled-"));
     for (const part of ["package.json", "tsconfig.json", "tsconfig.build.json", "src"]) {
       await cp(join(projectRoot, part), join(folder, part), { recursive: true });
     }
     await symlink(join(projectRoot, "node_modules"), join(folder, "node_modules"));
     const tsc = join(projectRoot, "node_modules", "typescript", "bin", "tsc");
     expect(runNode([tsc, "-p", "tsconfig.build.json", "--outDir", "dist"], { folder }).stdout).toBe("");
-    const from = (file: string) => JSON.stringify(pathToFileURL(join(folder, "dist", file)).href);
+  });
+  afterAll(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it("a process does not have the options of its parent, unless it is given some", async () => {
+    const answer =
+      "process.once('message', () => process.send(process.execArgv.join(), () => process.exit()))";
+    await writeFile(join(folder, "dist", "answer.js"), answer);
+    const code = `
+      import { once } from "node:events";
+      import { forkProgram } from ${from("node-entry.js")};
+      for (const options of [{}, { execArgv: ["--no-warnings"] }]) {
+        const child = forkProgram(new URL(${from("answer.js")}), options);
+        child.send("which?");
+        console.log("options:", (await Promise.race([once(child, "message"), once(child, "exit")]))[0]);
+      }
+    `;
+    const { stdout, stderr } = runNode(["--input-type=module", "--eval", code], { folder });
+    expect([stdout, stderr]).toEqual(["options: \noptions: --no-warnings\n", ""]);
+  });
+
+  it("a model is streamed", () => {
     const code = `
       import { loadModel, openModel } from ${from("checkpoint/load-model.js")};
       import { startEngine } from ${from("engine/start-engine.js")};

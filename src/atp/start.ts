@@ -47,12 +47,19 @@ async function startAtLogits(
 ): Promise<SweepStart & UnpatchedValues> {
   const finals = { base: runs.base.final, source: runs.source.final };
   const { metric: prepared, base, source } = await prepareOnRuns(model, metric, pairs, direction, finals);
-  const dFinal = prepared.gradient(runs.base.final);
-  prepared.dispose();
-  const positions = pairs.map((pair) => pair.metricPosition);
-  const gradient = await readoutVjp(model, runs.base, positions, pairs[0].clean.length, dFinal);
-  dFinal.dispose();
-  return { from: model.config.layers - 1, gradient, base, source };
+  let dFinal: tf.Tensor2D;
+  try {
+    dFinal = prepared.gradient(runs.base.final);
+  } finally {
+    prepared.dispose();
+  }
+  try {
+    const positions = pairs.map((pair) => pair.metricPosition);
+    const gradient = await readoutVjp(model, runs.base, positions, pairs[0].clean.length, dFinal);
+    return { from: model.config.layers - 1, gradient, base, source };
+  } finally {
+    dFinal.dispose();
+  }
 }
 
 function startInside({ config }: Model, metric: InternalMetric, pairs: readonly Pair[]): SweepStart {

@@ -1,11 +1,20 @@
 /** @file From a folder or hub id to a model that is ready to run, in one step or in two. */
 
+import * as tf from "@tensorflow/tfjs-core";
+import type { Backend } from "../engine/start-engine.js";
 import { InputError } from "../errors.js";
 import type { ModelConfig } from "../model/config.js";
 import type { Model, Tokenizer } from "../model/model.js";
 import type { WeightsProvider } from "../model/weights.js";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.js";
-import { bytesStreamed, residentLayersWithin, type WeightsFootprint, weightsFootprint } from "./footprint.js";
+import {
+  bytesInMemory,
+  bytesStreamed,
+  packedCopies,
+  residentLayersWithin,
+  type WeightsFootprint,
+  weightsFootprint,
+} from "./footprint.js";
 import { type ResolveCheckpointOptions, resolveCheckpoint } from "./hub.js";
 import { type LoadWeightsOptions, loadWeights } from "./provider.js";
 import { type StreamingOptions, streamWeights } from "./streaming.js";
@@ -15,8 +24,9 @@ export interface LoadModelOptions extends LoadWeightsOptions {
   /** Revision, progress and cancelling of a download; of no effect for a folder. */
   readonly hub?: ResolveCheckpointOptions;
   /**
-   * What the weights may take, in bytes. Where they take more, as float32, as many layers as fit stay in memory and the
-   * others are read again whenever they are needed. Left out, all of them stay.
+   * What the weights may take, in bytes: as float32, with the packed copies that the embedded engine makes of them. Where they
+   * take more, as many layers as fit stay in memory and the others are read again whenever they are needed. Left out, all of
+   * them stay.
    */
   readonly memoryBudget?: number;
 }
@@ -127,18 +137,25 @@ export async function loadModel(folderOrHubId: string, options: LoadModelOptions
 /** How to stay within a budget: nothing to do where all weights fit. */
 function streamingWithin(checkpoint: Checkpoint, memoryBudget: number): Pick<LoadOptions, "streaming"> {
   const footprint = weightsFootprint(checkpoint);
+  const engine = tf.getBackend() === "wasm" ? "wasm" : "tensorflow";
   // Where the budget has no room for the whole unembedding, metrics that read a few rows of it can still be used.
   const residentLayers =
-    residentLayersWithin(footprint, memoryBudget) ??
-    (memoryBudget >= bytesStreamed(footprint, 0, { wholeUnembedding: false }) ? 0 : undefined);
-  if (residentLayers === undefined) throw budgetTooSmall(footprint, memoryBudget);
+    residentLayersWithin(footprint, memoryBudget, { engine }) ??
+    (memoryBudget >= bytesStreamed(footprint, 0, { engine, wholeUnembedding: false }) ? 0 : undefined);
+  if (residentLayers === undefined) throw budgetTooSmall(footprint, memoryBudget, engine);
   return residentLayers === footprint.layers ? {} : { streaming: { residentLayers } };
 }
 
-function budgetTooSmall(footprint: WeightsFootprint, memoryBudget: number): InputError {
-  const needed = bytesStreamed(footprint, 0, { wholeUnembedding: false });
+function budgetTooSmall(footprint: WeightsFootprint, memoryBudget: number, engine: Backend): InputError {
+  const { layerBytes, smallBytes } = footprint;
+  const all = bytesInMemory(footprint, { engine });
+  const streamed = bytesStreamed(footprint, 0, { engine, wholeUnembedding: false });
+  const packed = packedCopies(footprint, { engine }).layerBytes;
+  const ofPacked = packed === 0 ? "" : `, ${packed} for the engine's packed copy of the one in use`;
   return new InputError(
-    `loadModel: expected memoryBudget of at least ${needed} bytes (two layers of ${footprint.layerBytes}, one in use ` +
-      `and one being read, and ${footprint.smallBytes} for the final norm and positions), got ${memoryBudget}`,
+    all <= streamed
+      ? `loadModel: expected memoryBudget of at least ${all} bytes (all weights at once), got ${memoryBudget}`
+      : `loadModel: expected memoryBudget of at least ${streamed} bytes (two layers of ${layerBytes}, one in use and one ` +
+          `being read${ofPacked}, and ${smallBytes} for the final norm and positions), got ${memoryBudget}`,
   );
 }

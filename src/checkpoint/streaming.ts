@@ -14,7 +14,7 @@ import type { BlockWeights, NormWeights, ReadingStats, WeightsProvider } from ".
 import { makeBlock } from "./canonical-weights.js";
 import type { Checkpoint, StoredRows } from "./checkpoint.js";
 import { checkLayer, disposedModel } from "./provider.js";
-import { ReadingThread } from "./reading-thread.js";
+import { ReadingThreads } from "./reading-threads.js";
 import {
   type BufferLayout,
   engineCopiesValues,
@@ -64,25 +64,31 @@ interface WholeUnembedding {
 
 /**
  * Streams the weights of an open checkpoint, which must stay open until `onEnd`.
- * @param onEnd called when the provider was disposed and reads no more
+ * @param onEnd called when the provider was disposed and reads no more; what it throws is lost
  * @throws InputError for a number of layers to keep that is not 0 or a positive integer; RunError when a file ends early
  */
 export async function streamWeights(
   checkpoint: Checkpoint,
   { residentLayers }: StreamingOptions,
-  onEnd: () => void,
+  onEnd: () => void | Promise<void>,
 ): Promise<WeightsProvider> {
   if (!Number.isInteger(residentLayers) || residentLayers < 0) {
     throw new InputError(
       `streamWeights: expected residentLayers to be 0 or a positive integer, got ${residentLayers}`,
     );
   }
+  const layers = Array.from({ length: checkpoint.config.layers }, (_, l) => {
+    const block = checkpoint.plan.layer(l);
+    return { block, ...orderOf(checkpoint, sourcesOf(block)) };
+  });
   const norm = await checkpoint.readFinalNorm();
+  let positions: tf.Tensor2D | undefined;
   try {
-    const positions = await checkpoint.readPositions();
-    return new StreamedWeights(checkpoint, residentLayers, { norm, positions }, onEnd);
+    positions = await checkpoint.readPositions();
+    return new StreamedWeights(checkpoint, layers, residentLayers, { norm, positions }, onEnd);
   } catch (error) {
     tf.dispose({ ...norm });
+    positions?.dispose();
     throw error;
   }
 }
@@ -93,8 +99,7 @@ interface SmallParts {
 }
 
 class StreamedWeights implements WeightsProvider {
-  readonly #layers: readonly LayerPlan[];
-  readonly #thread = new ReadingThread();
+  readonly #threads = new ReadingThreads();
   readonly #copied = engineCopiesValues();
   readonly #held = new Map<number, HeldLayer>();
   /** Buffers that layers take turns in, and how many there are of them, the ones in use included. */
@@ -112,16 +117,11 @@ class StreamedWeights implements WeightsProvider {
 
   constructor(
     private readonly checkpoint: Checkpoint,
+    private readonly layers: readonly LayerPlan[],
     private readonly residentLayers: number,
     private readonly small: SmallParts,
-    private readonly onEnd: () => void,
-  ) {
-    const { plan } = checkpoint;
-    this.#layers = Array.from({ length: plan.config.layers }, (_, l) => {
-      const block = plan.layer(l);
-      return { block, ...orderOf(checkpoint, sourcesOf(block)) };
-    });
-  }
+    private readonly onEnd: () => void | Promise<void>,
+  ) {}
 
   async tokenRows(ids: readonly number[]): Promise<tf.Tensor2D> {
     return this.#rows(this.#alive().checkpoint.readTokenRows(ids));
@@ -142,7 +142,7 @@ class StreamedWeights implements WeightsProvider {
   layer(l: number, next?: number): Promise<BlockWeights> {
     const turn = this.#last.then(async () => {
       this.#alive();
-      checkLayer(l, this.#layers.length);
+      checkLayer(l, this.layers.length);
       const held = this.#held.get(l) ?? (await this.#take(l));
       held.uses++;
       this.#readAhead(next);
@@ -190,7 +190,11 @@ class StreamedWeights implements WeightsProvider {
     this.#unembedding?.rows?.dispose();
     tf.dispose({ ...this.small.norm });
     this.small.positions?.dispose();
-    void this.#thread.close().then(this.onEnd);
+    // Nothing was written: files that cannot be closed change no result, and there is nobody left to tell.
+    this.#threads
+      .close()
+      .then(this.onEnd)
+      .catch(() => {});
   }
 
   #alive(): this {
@@ -211,7 +215,7 @@ class StreamedWeights implements WeightsProvider {
     if (arrival === this.#ahead) this.#ahead = undefined;
     try {
       await this.#waitFor(arrival.done);
-      const { block, layout } = this.#layers[l];
+      const { block, layout } = this.layers[l];
       const weights = tf.tidy(() => makeBlock(block, valuesIn(arrival.buffer, layout)));
       const held: HeldLayer = { weights, uses: 0, ...(!this.#copied && { buffer: arrival.buffer }) };
       this.#held.set(l, held);
@@ -234,7 +238,7 @@ class StreamedWeights implements WeightsProvider {
 
   /** Begins to read a layer that is likely to be asked for, if there is a buffer for it. */
   #readAhead(next: number | undefined): void {
-    if (next === undefined || this.#layers[next] === undefined) return;
+    if (next === undefined || this.layers[next] === undefined) return;
     if (this.#held.has(next) || this.#ahead?.layer === next) return;
     this.#forgetAhead();
     const canTurn = this.#free.length > 0 || this.#turning < this.#turns();
@@ -248,8 +252,8 @@ class StreamedWeights implements WeightsProvider {
   }
 
   #order(layer: number, buffer: SharedArrayBuffer): Arrival {
-    const { slices, bytesOnDisk } = this.#layers[layer];
-    const done = this.#thread.read({ slices, buffer }).then(() => {
+    const { slices, bytesOnDisk } = this.layers[layer];
+    const done = this.#threads.read({ slices, buffer }).then(() => {
       this.#layersRead++;
       this.#bytesRead += bytesOnDisk;
     });
@@ -269,12 +273,12 @@ class StreamedWeights implements WeightsProvider {
 
   /** Memory that a layer is read into. A caller who holds several layers at a time makes more buffers than there should be. */
   #bufferFor(layer: number): SharedArrayBuffer {
-    if (this.#hasOwnBuffer(layer)) return makeSharedBuffer(this.#layers[layer].layout.bytes);
+    if (this.#hasOwnBuffer(layer)) return makeSharedBuffer(this.layers[layer].layout.bytes);
     if (this.#free.length === 0 && this.#turning >= this.#turns()) this.#forgetAhead();
     const free = this.#free.pop();
     if (free) return free;
     this.#turning++;
-    return makeSharedBuffer(Math.max(...this.#layers.map(({ layout }) => layout.bytes)));
+    return makeSharedBuffer(Math.max(...this.layers.map(({ layout }) => layout.bytes)));
   }
 
   #giveBack({ layer, buffer }: Pick<Arrival, "layer" | "buffer">): void {
@@ -289,7 +293,7 @@ class StreamedWeights implements WeightsProvider {
     // Kept for the next time: what is left to the garbage collector is there for a while beside its successor.
     this.#unembeddingBuffer ??= makeSharedBuffer(layout.bytes);
     const buffer = this.#unembeddingBuffer;
-    await this.#waitFor(this.#thread.read({ slices, buffer }));
+    await this.#waitFor(this.#threads.read({ slices, buffer }));
     this.#bytesRead += bytesOnDisk;
     return valuesIn(buffer, layout).matrix(rows);
   }

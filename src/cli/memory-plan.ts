@@ -12,11 +12,12 @@ import type { PreparedRun } from "./prepare-run.js";
 export type PlannedWork = Pick<PlanQuestion, "space" | "method" | "patches" | "certificate">;
 
 export function questionOf(
-  { opened, pairs, metric, alsoMetrics, options, noise }: PreparedRun,
+  { opened, pairs, sourcePairs, metric, alsoMetrics, options, noise }: PreparedRun,
   work: PlannedWork,
   backend: Backend,
 ): PlanQuestion {
   const { config, checkpoint } = opened;
+  const averaged = options.source === "mean" ? pairs : sourcePairs;
   return {
     ...work,
     config,
@@ -24,6 +25,7 @@ export function questionOf(
     storedBytes: checkpoint.stored.reduce((sum, { bytes }) => sum + bytes, 0),
     backend,
     pairs,
+    ...(averaged && { averaged }),
     metrics: [metric, ...alsoMetrics],
     batchSize: options.batchSize,
     draws: noise ? (noise.draws ?? DEFAULT_NOISE.draws) : 1,

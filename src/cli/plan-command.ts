@@ -23,8 +23,8 @@ export async function planCommand(options: PlanCommandOptions, context: CliConte
     const engine = await engineOf(options);
     const { opened, pairs } = prepared;
     const question = questionOf(prepared, work, engine.backend);
-    const tokens =
-      Math.min(options.batchSize, pairs.length) * Math.max(...pairs.map(({ clean }) => clean.length));
+    const longest = pairs.reduce((most, { clean }) => Math.max(most, clean.length), 0);
+    const tokens = Math.min(options.batchSize, pairs.length) * longest;
     const rates = await measureMachine(opened.config, tokens, opened.checkpoint);
     const budgets = budgetsOf(options);
     const plan = planRun(question, budgets);

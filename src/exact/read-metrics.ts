@@ -26,8 +26,11 @@ export function readMetrics(
   for (let first = 0; first < R; first += atOnce) {
     const rows = pairOfRow.slice(first, first + atOnce);
     const part: tf.Tensor2D = tf.slice(final, [first, 0], [rows.length, -1]);
-    for (const [m, { metric }] of metrics.entries()) values[m].set(metric.read(part, rows), first);
-    part.dispose();
+    try {
+      for (const [m, { metric }] of metrics.entries()) values[m].set(metric.read(part, rows), first);
+    } finally {
+      part.dispose();
+    }
   }
   return values;
 }

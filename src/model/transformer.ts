@@ -127,15 +127,17 @@ export async function logits(
     owned.push(resid);
     const finalNorm = await model.weights.finalNorm();
     const rows = await model.weights.unembedding();
-    const result = tf.tidy(() => {
-      const { y } = norm(model.config.norm, model.config.normEps, finalNorm, resid);
-      const flat = product(tf.reshape(y, [B * T, model.config.width]) as tf.Tensor2D, rows, {
-        transposeB: true,
+    try {
+      return tf.tidy(() => {
+        const { y } = norm(model.config.norm, model.config.normEps, finalNorm, resid);
+        const flat = product(tf.reshape(y, [B * T, model.config.width]) as tf.Tensor2D, rows, {
+          transposeB: true,
+        });
+        return tf.reshape(flat, [B, T, model.config.vocabulary]) as tf.Tensor3D;
       });
-      return tf.reshape(flat, [B, T, model.config.vocabulary]) as tf.Tensor3D;
-    });
-    model.weights.releaseUnembedding();
-    return result;
+    } finally {
+      model.weights.releaseUnembedding();
+    }
   } finally {
     disposeBlockContext(context);
     tf.dispose(owned);

@@ -5,6 +5,11 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
+import { ReadingThreads } from "../checkpoint/reading-threads.js";
+import { makeSharedBuffer } from "../checkpoint/shared-buffer.js";
+import type { StoredSlice } from "../checkpoint/stored-slice.js";
+import { sourcesOf } from "../checkpoint/weight-plan.js";
+import { bytesPerFloat } from "../checkpoint/widen.js";
 import { product } from "../engine/matmul.js";
 import type { ModelConfig } from "../model/config.js";
 
@@ -19,8 +24,8 @@ export interface MachineRates {
 const SECONDS = 1;
 /** Beyond this size a product is as fast as any; the matrix is made for the purpose. */
 const MOST_ROWS = 4096;
-/** Values of the embedding that are read together; the first time only warms up. */
-const VALUES_AT_ONCE = 2 ** 22;
+/** Values of a layer that are read together, 256 MiB; the first time only warms up. */
+const READ_VALUES = 2 ** 26;
 
 /**
  * @param tokens that go through a layer together
@@ -59,23 +64,47 @@ function productRate([m, k, n]: readonly number[]): number {
   return (2 * m * k * n) / best;
 }
 
+/** Layer after layer as they are streamed, by as many threads; of each no more than fits the buffer. */
 async function readRate(checkpoint: Checkpoint): Promise<number> {
-  const { vocabulary, width } = checkpoint.config;
-  const rows = Math.min(vocabulary, Math.max(1, Math.floor(VALUES_AT_ONCE / width)));
-  const once = async (first: number) => {
-    const ids = Array.from({ length: Math.min(rows, vocabulary - first) }, (_, at) => first + at);
+  const { layers } = checkpoint.config;
+  const buffer = makeSharedBuffer(READ_VALUES * Float32Array.BYTES_PER_ELEMENT);
+  const threads = new ReadingThreads();
+  const once = async (layer: number) => {
+    const { slices, bytes } = startOfLayer(checkpoint, layer);
     const start = performance.now();
-    const { rows: values, bytes } = await checkpoint.readTokenRows(ids);
-    const seconds = (performance.now() - start) / 1000;
-    values.dispose();
-    return { bytes, seconds };
+    await threads.read({ slices, buffer });
+    return { bytes, seconds: (performance.now() - start) / 1000 };
   };
-  await once(0);
-  let [bytes, seconds] = [0, 0];
-  for (let turn = 1; seconds < SECONDS; turn++) {
-    const read = await once((turn % Math.ceil(vocabulary / rows)) * rows);
-    bytes += read.bytes;
-    seconds += read.seconds;
+  try {
+    await once(0);
+    let [bytes, seconds] = [0, 0];
+    for (let turn = 1; seconds < SECONDS; turn++) {
+      const read = await once(turn % layers);
+      bytes += read.bytes;
+      seconds += read.seconds;
+    }
+    return bytes / seconds;
+  } finally {
+    await threads.close();
   }
-  return bytes / seconds;
+}
+
+/** The layer's first weights, one behind another, as many as fit; of one that is larger the beginning. */
+function startOfLayer(checkpoint: Checkpoint, layer: number): { slices: StoredSlice[]; bytes: number } {
+  const slices: StoredSlice[] = [];
+  let [offset, bytes] = [0, 0];
+  for (const source of sourcesOf(checkpoint.plan.layer(layer))) {
+    const place = checkpoint.place(source);
+    const { first, count, length, stride } = place.runs;
+    const most = READ_VALUES - offset;
+    const runs =
+      length > most
+        ? { first, count: 1, length: most, stride: most }
+        : { first, count: Math.min(count, Math.floor(most / length)), length, stride };
+    if (runs.length === 0) break;
+    slices.push({ ...place, runs, offset });
+    offset += runs.count * runs.length;
+    bytes += runs.count * runs.length * bytesPerFloat(place.dtype);
+  }
+  return { slices, bytes };
 }

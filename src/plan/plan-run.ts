@@ -9,7 +9,8 @@
  */
 
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
-import { bytesInMemory, bytesStreamed } from "../checkpoint/footprint.js";
+import { bytesInMemory, bytesStreamed, packedCopies } from "../checkpoint/footprint.js";
+import { meanParts, planMeanStage } from "./mean-stage.js";
 import { type Budgets, needsWholeUnembedding, type PlanQuestion } from "./question.js";
 import { LayerReads } from "./reads.js";
 import {
@@ -141,12 +142,14 @@ function largestResident(layers: number, fits: (count: number) => boolean): numb
 
 function stagesOf(question: PlanQuestion, activationBytes: number, residentLayers: number): StagePlan[] {
   const budgets = { activationBytes };
-  const { footprint, method, patches, certificate } = question;
+  const { footprint, averaged, method, patches, certificate } = question;
   const counted = new LayerReads(footprint, residentLayers);
+  const mean = averaged !== undefined && planMeanStage(question, averaged, counted);
   const estimate = method !== undefined && planEstimateStage(question, budgets, counted);
   const verify = patches !== undefined && planVerifyStage(question, budgets, counted);
   const most = certificate && verify && certificateCost(question, verify);
   return [
+    ...(mean ? [mean] : []),
     ...(estimate ? [estimate] : []),
     ...(verify ? [verify] : []),
     ...(most === undefined || most === false ? [] : [planCertificateStage(question, budgets, counted, most)]),
@@ -184,10 +187,14 @@ function memoryFor(
 
 function memoryOfStage(
   question: PlanQuestion,
-  { stage, tensors, tables }: StagePlan,
+  { stage, tensors: ofStage, tables }: StagePlan,
   residentLayers: number | undefined,
 ): PlannedMemory {
-  const weights = weightParts(question, residentLayers);
+  const tensors = stage === "mean" ? ofStage : [...ofStage, ...meanParts(question)];
+  const weights = [
+    ...weightParts(question, residentLayers),
+    { name: "packed copies of weights", bytes: packedBytes(question, residentLayers) },
+  ];
   const working = total(tensors) + total(tables);
   const parts = [
     { name: "process and engine", bytes: question.processBytes ?? PROCESS_BYTES[question.backend] },
@@ -229,6 +236,17 @@ function weightParts({ footprint, metrics }: PlanQuestion, residentLayers: numbe
     { name: "layers that stay", bytes: small - smallBytes - 2 * layerBytes },
     { name: "unembedding", bytes: whole - small },
   ];
+}
+
+/** As the engine makes them of the weights that are in memory; what estimates have made of these stays. */
+function packedBytes(
+  { footprint, backend, method, metrics }: PlanQuestion,
+  residentLayers = footprint.layers,
+): number {
+  const packed = packedCopies(footprint, { engine: backend, gradients: method !== undefined });
+  const multiplied = Math.min(residentLayers + 1, footprint.layers);
+  const ofUnembedding = needsWholeUnembedding(metrics.slice(0, 1)) ? packed.unembeddingBytes : 0;
+  return multiplied * packed.layerBytes + ofUnembedding;
 }
 
 /** What is read on its way lies outside of the embedded engine's heap; so does the copy of the unembedding that it is read into. */

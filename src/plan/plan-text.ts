@@ -14,10 +14,11 @@ export function divisionText({
   activationBudgetBytes,
   stages,
 }: RunPlan): string {
-  const [{ reads }] = stages;
+  // That of the means reads next to nothing beside those that follow.
+  const { stage, reads } = stages.find((candidate) => candidate.stage !== "mean") ?? stages[0];
   const layers = inMemory
     ? "all layers stay in memory"
-    : `${residentLayers} layers stay in memory, ${reads.layers} reads of layers in ${stages[0].stage}`;
+    : `${residentLayers} layers stay in memory, ${reads.layers} reads of layers in ${stage}`;
   const of = memoryBytes === undefined ? "" : ` of ${formatBytes(memoryBytes)}`;
   return `memory: ${formatBytes(memory.total)}${of} planned: ${layers}, ${formatBytes(activationBudgetBytes)} for activations`;
 }

@@ -11,7 +11,7 @@ import type { LayerReads, Reads } from "./reads.js";
 import { planSetsBatch } from "./sets-stage.js";
 import { planVerifyBatch } from "./verify-stage.js";
 
-export type StageName = "estimate" | "verify" | "certificate";
+export type StageName = "mean" | "estimate" | "verify" | "certificate";
 
 /** A part of the memory, as people read it. */
 export interface MemoryPart {
@@ -28,7 +28,7 @@ export interface StagePlan {
   /** Whether cost and reads are upper bounds, and not what they will be. */
   readonly atMost: boolean;
   readonly reads: Reads;
-  /** What it holds in tensors at the worst moment, beside the weights. */
+  /** What it holds in tensors at the worst moment, beside the weights and what an earlier stage has left. */
   readonly tensors: readonly MemoryPart[];
   /** What it holds in JavaScript. */
   readonly tables: readonly MemoryPart[];
@@ -60,7 +60,7 @@ function estimateBatches({ pairs, batchSize, draws = 1 }: PlanQuestion): PairBat
 }
 
 /** The largest of each part, over batches. */
-function largest<Part extends string>(
+export function largest<Part extends string>(
   batches: readonly Readonly<Record<Part, number>>[],
   part: Part,
 ): number {

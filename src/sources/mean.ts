@@ -93,7 +93,7 @@ export async function meanSource(
 }
 
 /** Batches that go up through the layers side by side. */
-function wavesOfBatches(
+export function wavesOfBatches(
   config: ModelConfig,
   pairs: readonly Pair[],
   batchSize: number,

@@ -3,12 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomModel } from "../../bench/random-model.js";
 import type { EstimateOptions } from "../../src/atp/batches.js";
 import { estimateAtp } from "../../src/atp/estimate.js";
+import { RunError } from "../../src/errors.js";
 import type { Model } from "../../src/model/model.js";
 import { type Site, sitesOf } from "../../src/model/sites.js";
 import { indexOfNode, makeNodeSpace, type NodeSpace } from "../../src/nodes/node-space.js";
 import { positionLabels } from "../../src/nodes/positions.js";
 import { contribution, meanEffect } from "../../src/nodes/score-table.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
+import { isOutput, type Metric } from "../../src/prompts/metrics/metric.js";
 import type { Pair } from "../../src/prompts/pair.js";
 import { startTestEngine } from "../support/engine.js";
 import { relativeError } from "../support/errors.js";
@@ -176,6 +178,35 @@ describe("input", () => {
       'checkPairsForMetric: pair of 1,2,3,4,5: metric logit-diff expected "wrong" tokens, got none',
     );
     await expect(run([], "logit-diff")).rejects.toThrow("expected at least one pair, got none");
+  });
+
+  it("leaves no tensor where the metric's gradient, or the way back from it, breaks off", async () => {
+    const space = makeNodeSpace(model.config, ["z"], [0]);
+    const metric = metricByName("logit-diff");
+    if (!isOutput(metric)) throw new Error("expected a metric of the logits");
+    const withoutGradient: Metric = {
+      ...metric,
+      prepare: async (input) => ({
+        ...(await metric.prepare(input)),
+        gradient() {
+          throw new RunError("gradient: not today");
+        },
+      }),
+    };
+    let norms = 0;
+    const finalNorm = async () => {
+      // Both runs have theirs.
+      if (++norms === 3) throw new RunError("finalNorm: the disk is gone");
+      return await model.weights.finalNorm();
+    };
+    const broken = { ...model, weights: { ...model.weights, finalNorm } };
+    const options = { direction: "noising", space, batchSize: 4 } as const;
+    const before = tf.memory().numTensors;
+    const first = estimateAtp(model, [PAIRS[0]], { ...options, metric: withoutGradient });
+    await expect(first).rejects.toThrow("gradient: not today");
+    expect(tf.memory().numTensors).toBe(before);
+    await expect(estimateAtp(broken, [PAIRS[0]], { ...options, metric })).rejects.toThrow("the disk is gone");
+    expect(tf.memory().numTensors).toBe(before);
   });
 
   it("stops before the next batch when aborted, leaving no tensor", async () => {

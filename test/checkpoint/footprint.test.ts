@@ -55,6 +55,18 @@ describe("the footprint", () => {
     );
   });
 
+  it("tells matrices that are right-hand factors forward from those that are on the way back", async () => {
+    const { checkpoint, footprint } = await footprintOf("gpt2");
+    const { width: D, mlpWidth: F } = checkpoint.config;
+    // Stored [in, out]: q, k, v, o and both of the MLP.
+    expect(footprint.rightFactorBytes).toEqual({ forward: 4 * (4 * D * D + 2 * D * F), back: 0 });
+    const qwen = await footprintOf("qwen2");
+    const { width, heads, kvHeads, headWidth: h, mlpWidth } = qwen.checkpoint.config;
+    // Stored [out, in]: q and o, k and v, gate, in and out of the MLP.
+    const back = 4 * (2 * width * heads * h + 2 * width * kvHeads * h + 3 * width * mlpWidth);
+    expect(qwen.footprint.rightFactorBytes).toEqual({ forward: 0, back });
+  });
+
   it("adds up to what is stored, where nothing is left aside", async () => {
     const { checkpoint, footprint } = await footprintOf("llama");
     const { width, layers } = checkpoint.config;
@@ -70,6 +82,7 @@ describe("layers that stay in memory", () => {
   const footprint: WeightsFootprint = {
     layers: 10,
     layerBytes: 100,
+    rightFactorBytes: { forward: 60, back: 20 },
     smallBytes: 7,
     embeddingBytes: 50,
     unembeddingBytes: 60,
@@ -89,6 +102,24 @@ describe("layers that stay in memory", () => {
     expect(residentLayersWithin(footprint, 726)).toBe(3);
     expect(residentLayersWithin(footprint, 727)).toBe(4);
     expect(residentLayersWithin(footprint, Number.NaN)).toBeUndefined();
+  });
+
+  it("have packed copies beside them on the embedded engine, as has the layer in use", () => {
+    const engine = "wasm";
+    const forward = { engine, gradients: false, wholeUnembedding: false } as const;
+    expect(bytesStreamed(footprint, 3, forward)).toBe(5 * 100 + 4 * 60 + 7);
+    expect(bytesStreamed(footprint, 3, { engine, ...rowsOnly })).toBe(5 * 100 + 4 * 80 + 7);
+    expect(bytesStreamed(footprint, 3, { engine })).toBe(5 * 100 + 4 * 80 + 7 + 3 * 60);
+    expect(bytesStreamed(footprint, 3, { engine: "tensorflow" })).toBe(bytesStreamed(footprint, 3));
+    expect(bytesInMemory(footprint, forward)).toBe(1117 + 10 * 60);
+    expect(bytesInMemory(footprint, { engine })).toBe(1117 + 10 * 80 + 60);
+    // Each layer that stays takes 180.
+    const least = 2 * 100 + 80 + 7;
+    expect(residentLayersWithin(footprint, least - 1, { engine, ...rowsOnly })).toBeUndefined();
+    expect(residentLayersWithin(footprint, least + 359, { engine, ...rowsOnly })).toBe(1);
+    expect(residentLayersWithin(footprint, least + 360, { engine, ...rowsOnly })).toBe(2);
+    expect(residentLayersWithin(footprint, 1117 + 800 + 60, { engine })).toBe(10);
+    expect(residentLayersWithin(footprint, 1117 + 800 + 59, { engine })).toBe(8);
   });
 
   it("are all of them as soon as everything fits, and not before", () => {

@@ -1,12 +1,13 @@
 /** @file Streamed weights against the same weights in memory, and what they hold, read and leave behind. */
 
+import { createHook } from "node:async_hooks";
 import { readdirSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { estimateBy } from "../../src/atpstar/estimate.js";
-import { openCheckpoint } from "../../src/checkpoint/checkpoint.js";
-import { bytesStreamed, weightsFootprint } from "../../src/checkpoint/footprint.js";
+import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/checkpoint.js";
+import { bytesInMemory, bytesStreamed, weightsFootprint } from "../../src/checkpoint/footprint.js";
 import { loadModel, type OpenedModel, openModel } from "../../src/checkpoint/load-model.js";
 import { makeSharedBuffer } from "../../src/checkpoint/shared-buffer.js";
 import { streamWeights } from "../../src/checkpoint/streaming.js";
@@ -358,6 +359,48 @@ describe("a streamed model", () => {
     await checkpoint.close();
   });
 
+  it("leaves nothing behind where it cannot be begun", async () => {
+    const checkpoint = await openCheckpoint(goldenFolder("gpt2"));
+    const started: string[] = [];
+    const threads = createHook({ init: (_id, type) => type === "WORKER" && started.push(type) }).enable();
+    for (const part of ["readPositions", "place"] as const) {
+      const broken: Checkpoint = {
+        ...checkpoint,
+        [part]: () => {
+          throw new RunError(`${part}: the disk is gone`);
+        },
+      };
+      const before = tf.memory().numTensors;
+      await expect(streamWeights(broken, { residentLayers: 0 }, () => {})).rejects.toThrow(part);
+      expect(tf.memory().numTensors).toBe(before);
+    }
+    expect(started).toEqual([]);
+    const whole = await streamWeights(checkpoint, { residentLayers: 0 }, () => {});
+    expect(started).not.toEqual([]);
+    threads.disable();
+    whole.dispose();
+    await checkpoint.close();
+  });
+
+  it("is disposed without a word where its files cannot be closed", async () => {
+    const checkpoint = await openCheckpoint(goldenFolder("gpt2"));
+    const unheard: unknown[] = [];
+    const hear = (reason: unknown) => unheard.push(reason);
+    process.on("unhandledRejection", hear);
+    const closing = new Promise<void>((resolve) => {
+      const close = async () => {
+        resolve();
+        throw new RunError("close: the disk is gone");
+      };
+      void streamWeights(checkpoint, { residentLayers: 0 }, close).then((weights) => weights.dispose());
+    });
+    await closing;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.off("unhandledRejection", hear);
+    expect(unheard).toEqual([]);
+    await checkpoint.close();
+  });
+
   it("does not keep a process from its end, disposed or not", () => {
     const module = (name: string) => JSON.stringify(join(projectRoot, "src", name));
     const { stdout, stderr, exitCode } = runModule(`
@@ -391,8 +434,12 @@ describe("loadModel with a memory budget", () => {
     const footprint = weightsFootprint(checkpoint);
     await checkpoint.close();
     const { layerBytes, smallBytes, embeddingBytes, unembeddingBytes, layers } = footprint;
+    // The matrices of gpt2 are right-hand factors: on the embedded engine each has a packed copy, and so has the unembedding.
+    const { width: D, mlpWidth: F } = checkpoint.config;
+    const packed = testBackend() === "wasm" ? 4 * (4 * D * D + 2 * D * F) : 0;
+    const packedUnembedding = packed === 0 ? 0 : unembeddingBytes;
     // gpt2 is tied: embedding and unembedding are one matrix.
-    const all = layers * layerBytes + smallBytes + embeddingBytes;
+    const all = layers * (layerBytes + packed) + smallBytes + embeddingBytes + packedUnembedding;
     const fits = await loadModel(folder, { memoryBudget: all });
     expect(fits.weights.stats).toBeUndefined();
     fits.dispose();
@@ -408,16 +455,39 @@ describe("loadModel with a memory budget", () => {
       model.dispose();
       return 6 - layersRead;
     };
-    const least = 2 * layerBytes + smallBytes;
+    const least = 2 * layerBytes + packed + smallBytes;
     expect(await layersKept(least)).toBe(0);
-    expect(await layersKept(least + 2 * unembeddingBytes)).toBe(0);
+    expect(await layersKept(least + 2 * unembeddingBytes + packedUnembedding)).toBe(0);
     for (const budget of [least - 1, 0, -5, Number.NaN]) {
       const refused = loadModel(folder, { memoryBudget: budget });
       await expect(refused).rejects.toBeInstanceOf(InputError);
       await expect(refused).rejects.toThrow(
         `loadModel: expected memoryBudget of at least ${least} bytes (two layers of ${layerBytes}, one in use and one being ` +
-          `read, and ${smallBytes} for the final norm and positions), got ${budget}`,
+          `read${packed === 0 ? "" : `, ${packed} for the engine's packed copy of the one in use`}, and ${smallBytes} for the ` +
+          `final norm and positions), got ${budget}`,
       );
     }
+  });
+
+  it("needs no room for a second layer where there is none", async () => {
+    const folder = folderWithConfig(goldenFolder("gpt2"), { n_layer: 1, vocab_size: 8 });
+    const name = "transformer.wte.weight";
+    const stored = readStored(join(folder, "model.safetensors")).get(name);
+    if (!stored) throw new Error("expected token embeddings");
+    const width = stored.shape[1];
+    const few = { ...stored, shape: [8, width], bytes: stored.bytes.slice(0, 4 * 8 * width) };
+    const small = folderWithTensors(folder, { [name]: few });
+    const checkpoint = await openCheckpoint(small);
+    const footprint = weightsFootprint(checkpoint);
+    await checkpoint.close();
+    const engine = testBackend();
+    const all = bytesInMemory(footprint, { engine });
+    expect(all).toBeLessThan(bytesStreamed(footprint, 0, { engine, wholeUnembedding: false }));
+    const model = await loadModel(small, { memoryBudget: all });
+    expect(model.weights.stats).toBeUndefined();
+    model.dispose();
+    await expect(loadModel(small, { memoryBudget: all - 1 })).rejects.toThrow(
+      `loadModel: expected memoryBudget of at least ${all} bytes (all weights at once), got ${all - 1}`,
+    );
   });
 });

@@ -1,9 +1,11 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { projectRoot } from "../support/child-process.js";
 import { startTestEngine, testBackend } from "../support/engine.js";
 import { RUN, runCli, runHere, temporaryFolder } from "./run-cli.js";
 
+const SOURCE_PAIRS = join(projectRoot, "models/demo/pairs/ioi.jsonl");
 const BEST = ["--top-k", "2", "--max-pairs", "4", "--nodes", "z", "--positions", "roles"];
 
 it("plans a localization: costs by stage and memory by part, and nothing is written", async () => {
@@ -27,6 +29,29 @@ it("plans a localization: costs by stage and memory by part, and nothing is writ
   expect(plan.rates.flops).toBeGreaterThan(1e7);
   const total = plan.memory.parts.reduce((sum: number, { bytes }: { bytes: number }) => sum + bytes, 0);
   expect(total).toBe(plan.memory.total);
+});
+
+it("plans the forward passes of a mean that is patched in, over the pairs or those of a file", async () => {
+  await startTestEngine();
+  for (const [source, prompts] of [
+    ["mean", 4],
+    [SOURCE_PAIRS, (await readFile(SOURCE_PAIRS, "utf8")).trimEnd().split("\n").length],
+  ] as const) {
+    const { stdout } = await runHere([
+      "plan",
+      ...RUN,
+      ...BEST,
+      "--source",
+      source,
+      "--memory",
+      "4GiB",
+      "--json",
+    ]);
+    const { stages, memory } = JSON.parse(stdout);
+    expect(stages[0]).toMatchObject({ stage: "mean", forwardEquivalents: prompts, reads: { layers: 6 } });
+    expect(stages[1]).toMatchObject({ stage: "estimate", reads: { layers: 0 } });
+    expect(memory.parts.some(({ name }: { name: string }) => name === "means")).toBe(true);
+  }
 });
 
 it("shows tables, and plans sweeps and estimates too", async () => {
@@ -97,3 +122,16 @@ it("a run within a budget says what was planned and what it came to", async () =
   expect(memory.peak).toBeLessThan(memory.planned.total);
   expect(memory.read).toMatchObject({ layersRead: 6 });
 });
+
+it("plans more pairs than a call may have arguments", async () => {
+  await startTestEngine();
+  const pairs = join(await temporaryFolder(), "many.jsonl");
+  await writeFile(
+    pairs,
+    '{"clean": [1, 2, 3], "corrupted": [1, 4, 3], "answers": [5], "wrong": [6]}\n'.repeat(150_000),
+  );
+  const selection = ["--nodes", "z", "--positions", "all", "--command", "estimate"];
+  const { code, stdout } = await runHere(["plan", ...RUN, "--pairs", pairs, ...selection, "--json"]);
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout).pairs).toBeGreaterThan(150_000);
+}, 120_000);

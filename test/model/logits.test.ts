@@ -30,3 +30,29 @@ describe.each(GOLDEN_VARIANTS)("%s", (variant) => {
     expect(tf.memory().numTensors).toBe(before);
   });
 });
+
+it("gives the unembedding back where it does not fit", async () => {
+  const model = await loadModel(goldenFolder("gpt2"));
+  const { weights } = model;
+  const narrow: tf.Tensor2D = tf.zeros([4, model.config.width - 1]);
+  let inUse = 0;
+  const broken = {
+    ...model,
+    weights: {
+      ...weights,
+      async unembedding() {
+        inUse++;
+        return narrow;
+      },
+      releaseUnembedding() {
+        inUse--;
+      },
+    },
+  };
+  const before = tf.memory().numTensors;
+  await expect(logits(broken, [[1, 2, 3]])).rejects.toThrow("product: expected equal inner sizes");
+  expect(inUse).toBe(0);
+  expect(tf.memory().numTensors).toBe(before);
+  narrow.dispose();
+  model.dispose();
+});

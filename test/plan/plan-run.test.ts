@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { madeUpPairs } from "../../bench/made-up-pairs.js";
 import { planWithin } from "../../src/plan/check-plan.js";
-import { planRun, SLACK_BYTES, SLACK_SHARE } from "../../src/plan/plan-run.js";
+import { planRun, type RunPlan, SLACK_BYTES, SLACK_SHARE } from "../../src/plan/plan-run.js";
 import { LayerReads } from "../../src/plan/reads.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
 import { TINY_CONFIGS } from "../support/tiny-config.js";
@@ -105,6 +105,34 @@ it("the embedded engine's heap ends at 4 GiB, whatever the budget is", () => {
   expect(() => planWithin(larger, { memoryBytes: 2 ** 40 })).toThrow(
     /^memoryBytes: expected tensors within the 4\.00 GiB heap of the wasm engine, got 5\.00 GiB .*the native engine has no such heap$/,
   );
+});
+
+it("the embedded engine's heap also holds a packed copy of each right-hand factor", () => {
+  const part = ({ memory }: RunPlan) =>
+    memory.parts.find(({ name }) => name === "packed copies of weights")?.bytes;
+  const wasm = { ...questionFor(CONFIG, PAIRS, { patches: { nodes: 1 } }), backend: "wasm" as const };
+  // Forward 60 bytes of each layer; all three, or the one in use.
+  expect(part(planRun(wasm))).toBe(3 * 60);
+  expect(part(planRun(wasm, { memoryBytes: 1 }))).toBe(60);
+  expect(part(planRun({ ...wasm, backend: "tensorflow" }))).toBeUndefined();
+  // An estimate goes back through 30 more, and through the unembedding where its metric needs all of that.
+  const estimate = { ...wasm, method: "atp" as const };
+  expect(part(planRun(estimate))).toBe(3 * 90);
+  const ofAll = { ...estimate, metrics: [metricByName("prob")] };
+  expect(part(planRun(ofAll))).toBe(3 * 90 + 400);
+  expect(part(planRun(ofAll, { memoryBytes: 1 }))).toBe(90 + 400);
+  expect(part(planRun({ ...ofAll, metrics: [metricByName("logit-diff"), metricByName("prob")] }))).toBe(270);
+  const gibibyte = 2 ** 30;
+  const footprint = {
+    ...roundFootprint(3),
+    layerBytes: gibibyte,
+    rightFactorBytes: { forward: gibibyte, back: 0 },
+  };
+  // Three layers are 3 GiB, which would fit; but with their copies even one beside the one in use takes 4.
+  const large = { ...wasm, footprint };
+  const budgets = { memoryBytes: 2 ** 40, activationBytes: 1 };
+  expect(planRun(large, budgets)).toMatchObject({ fits: true, residentLayers: 0 });
+  expect(planRun({ ...large, backend: "tensorflow" }, budgets).inMemory).toBe(true);
 });
 
 it("a certificate may take its budget, or twice what patching every node costs at most", () => {

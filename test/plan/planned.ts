@@ -8,11 +8,12 @@ import type { PlanQuestion } from "../../src/plan/question.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
 import type { Pair } from "../../src/prompts/pair.js";
 
-/** Layers of 100 bytes in memory and 50 on disk, an embedding of 300, an unembedding of 400 that takes 200 on disk. */
+/** Layers of 100 bytes in memory, 60 of them stored [in, out] and 30 [out, in], and 50 on disk, an embedding of 300, an unembedding of 400 that takes 200 on disk. */
 export function roundFootprint(layers: number): WeightsFootprint {
   return {
     layers,
     layerBytes: 100,
+    rightFactorBytes: { forward: 60, back: 30 },
     smallBytes: 10,
     embeddingBytes: 300,
     unembeddingBytes: 400,

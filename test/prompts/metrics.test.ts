@@ -118,6 +118,28 @@ describe("every metric", () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
+  it("gives the unembedding back where it cannot be prepared", async () => {
+    const weights = unembeddingOf(tf.eye(4));
+    let inUse = 0;
+    const counted: WeightsProvider = {
+      ...weights,
+      unembedding() {
+        inUse++;
+        return weights.unembedding();
+      },
+      releaseUnembedding() {
+        inUse--;
+      },
+    };
+    // Of another model: its final stream has another width.
+    const cleanFinal = tf.zeros<tf.Rank.R2>([1, 5]);
+    const before = tf.memory().numTensors;
+    const preparing = metricByName("kl").prepare({ pairs: [PAIR], weights: counted, cleanFinal });
+    await expect(preparing).rejects.toThrow("product: expected equal inner sizes, got 5 and 4");
+    expect(inUse).toBe(0);
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
   it("an unknown name is refused with the known ones", () => {
     expect(() => metricByName("logits")).toThrow(
       'metricByName: expected one of logit-diff, logit, logprob, prob, prob-diff, nll, kl, rank, accuracy, got "logits"',

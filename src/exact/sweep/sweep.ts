@@ -114,16 +114,19 @@ async function sweepDrawn(
             onShare: (share) => report(done + Math.floor(share * inWave)),
             async finish(runs) {
               const { order, final } = await runs.final(model);
-              const pairOfRow = order.map(({ pairIndex }) => pairIndex);
-              const { vocabulary } = model.config;
-              const values = readMetrics(prepared, final, pairOfRow, vocabulary, activationBudgetBytes);
-              final.dispose();
-              order.forEach((run, r) => {
-                put(
-                  run,
-                  values.map((ofMetric) => ofMetric[r]),
-                );
-              });
+              try {
+                const pairOfRow = order.map(({ pairIndex }) => pairIndex);
+                const { vocabulary } = model.config;
+                const values = readMetrics(prepared, final, pairOfRow, vocabulary, activationBudgetBytes);
+                order.forEach((run, r) => {
+                  put(
+                    run,
+                    values.map((ofMetric) => ofMetric[r]),
+                  );
+                });
+              } finally {
+                final.dispose();
+              }
             },
           });
           done += inWave;

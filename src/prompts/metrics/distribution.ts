@@ -91,7 +91,13 @@ async function prepareDistribution(
   constantOf: ConstantOf,
 ): Promise<PreparedMetric> {
   const rows = await input.weights.unembedding();
-  const constant = constantOf(input, rows); // [B, V]
+  let constant: tf.Tensor2D; // [B, V]
+  try {
+    constant = constantOf(input, rows);
+  } catch (error) {
+    input.weights.releaseUnembedding();
+    throw error;
+  }
   return {
     read(final, pairOfRow) {
       const values = tf.tidy(() => {

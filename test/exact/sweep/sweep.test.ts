@@ -13,6 +13,7 @@ import { indexOfNode, makeNodeSpace, type NodeSpace, nodeAt } from "../../../src
 import { type PositionMode, positionLabels, spanInPair } from "../../../src/nodes/positions.js";
 import { basePrompt, type Direction, sourcePrompt } from "../../../src/prompts/direction.js";
 import { metricByName } from "../../../src/prompts/metrics/index.js";
+import { isOutput, type OutputMetric } from "../../../src/prompts/metrics/metric.js";
 import type { Pair } from "../../../src/prompts/pair.js";
 import { zeroSource } from "../../../src/sources/zero.js";
 import { startTestEngine } from "../../support/engine.js";
@@ -264,6 +265,32 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     await expect(pathEffects(model, PAIRS, { ...options, ...senders, metric: METRIC })).rejects.toThrow(
       "no such values",
     );
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it("frees everything when a metric breaks off while patched runs are read", async () => {
+    const space = spaceOf("each");
+    if (!isOutput(METRIC)) throw new Error("expected a metric of the logits");
+    const { prepare } = METRIC;
+    let reads = 0;
+    const metric: OutputMetric = {
+      ...METRIC,
+      async prepare(input) {
+        const prepared = await prepare(input);
+        return {
+          ...prepared,
+          read(final, pairOfRow) {
+            // The base and the source run are read first.
+            if (++reads > 2) throw new Error("not today");
+            return prepared.read(final, pairOfRow);
+          },
+        };
+      },
+    };
+    const options = { direction: "noising", batchSize: 8, metrics: [metric] } as const;
+    const before = tf.memory().numTensors;
+    const swept = sweepNodes(model, PAIRS, space, allNodes(space), options);
+    await expect(swept).rejects.toThrow("not today");
     expect(tf.memory().numTensors).toBe(before);
   });
 
