@@ -12,9 +12,9 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { estimateTasks, verifyTasks } from "../src/batch/coordinator-splitting.js";
-import { shardName } from "../src/batch/identity.js";
+import { nameTask } from "../src/batch/identity.js";
 import { LocalRunner } from "../src/batch/local/local-runner.js";
-import { JobOutputs } from "../src/batch/outputs.js";
+import { JobOutputs, portableJobFile } from "../src/batch/outputs.js";
 import { type PreparedJob, prepareJob } from "../src/batch/prepare-job.js";
 import type { NamedTask, ShardTask } from "../src/batch/shard-task.js";
 import { median, spread, timed } from "./timing.js";
@@ -53,15 +53,25 @@ async function measure(): Promise<void> {
   const prepared = await prepareJob(specFile);
   const outputs = new JobOutputs(prepared, undefined);
   await outputs.saveJob();
-  const { space, pairs, modelFolder, outputFolder } = prepared;
+  const { space, pairs, modelFolder, modelFiles, outputFolder } = prepared;
   const makeRunner = (count: number) =>
-    new LocalRunner({ modelFolder, outputFolder, jobFile: outputs.files.job, workers: count, retries: 0 });
+    new LocalRunner({
+      modelFolder,
+      modelFiles,
+      outputFolder,
+      jobFile: portableJobFile(prepared),
+      workers: count,
+      retries: 0,
+    });
 
   const nodes = Uint32Array.from({ length: space.size }, (_, node) => node);
   // Every worker gets many shards, so that waiting for the last one is little.
   const sizes = { pairs: 8, nodes: Math.ceil(space.size / 4), samples: 1 };
   const tasks = named(prepared, verifyTasks(nodes, pairs.length, sizes));
-  const few = named(prepared, estimateTasks(pairs.length, { ...sizes, pairs: 1 }));
+  const few = named(
+    prepared,
+    estimateTasks(pairs.length, { ...sizes, pairs: 1 }, { method: "atp", byPair: false }),
+  );
 
   const [one, more] = [makeRunner(1), makeRunner(workers)];
   const warm: [number, number][] = [];
@@ -107,8 +117,8 @@ async function measure(): Promise<void> {
   console.log(table.toString());
 }
 
-function named({ jobHash }: PreparedJob, tasks: readonly ShardTask[]): NamedTask[] {
-  return tasks.map((task) => ({ name: shardName(jobHash, task), task }));
+function named({ jobHashes }: PreparedJob, tasks: readonly ShardTask[]): NamedTask[] {
+  return tasks.map((task) => nameTask(jobHashes, task));
 }
 
 async function make(runner: LocalRunner, tasks: readonly NamedTask[]): Promise<void> {

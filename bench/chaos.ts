@@ -16,9 +16,9 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { runJob } from "../src/batch/coordinator.js";
-import { shardName } from "../src/batch/identity.js";
+import { nameTask } from "../src/batch/identity.js";
 import { LocalRunner } from "../src/batch/local/local-runner.js";
-import { jobFiles } from "../src/batch/outputs.js";
+import { jobFiles, portableJobFile } from "../src/batch/outputs.js";
 import { type PreparedJob, prepareJob } from "../src/batch/prepare-job.js";
 import { connectQueue } from "../src/batch/queue/connection.js";
 import { QueueRunner } from "../src/batch/queue/queue-runner.js";
@@ -84,9 +84,10 @@ async function prepared(name: string): Promise<PreparedJob> {
   return prepareJob(file);
 }
 
-function localRunner({ modelFolder, outputFolder }: PreparedJob): LocalRunner {
-  const jobFile = jobFiles(outputFolder).job;
-  return new LocalRunner({ modelFolder, outputFolder, jobFile, workers: 1, retries: 0 });
+function localRunner(job: PreparedJob): LocalRunner {
+  const { modelFolder, modelFiles, outputFolder } = job;
+  const jobFile = portableJobFile(job);
+  return new LocalRunner({ modelFolder, modelFiles, outputFolder, jobFile, workers: 1, retries: 0 });
 }
 
 async function runHere(job: PreparedJob): Promise<void> {
@@ -166,7 +167,7 @@ function startWorker(job: PreparedJob): ChildProcess {
   const start: ChaosWorkerStart = {
     url: redis.url,
     times: TIMES,
-    model: { name: "demo", folder: job.modelFolder, hash: job.job.model.hash },
+    model: { name: "demo", folder: job.modelFolder, hash: job.job.model.hash, files: job.modelFiles },
   };
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
   const entry = fileURLToPath(new URL("chaos-worker.ts", import.meta.url));
@@ -210,10 +211,10 @@ async function throughQueue(job: PreparedJob, work: (runner: QueueRunner) => Pro
 async function overhead(job: PreparedJob): Promise<void> {
   const tasks = Array.from({ length: TRIVIAL_SHARDS }, (_, node): NamedTask => {
     const task = { kind: "verify", pairs: { first: 0, end: 1 }, nodes: [node] } as const;
-    return { name: shardName(job.jobHash, task), task };
+    return nameTask(job.jobHashes, task);
   });
   const store = await ShardStore.open(job.outputFolder);
-  await writeFile(jobFiles(job.outputFolder).job, JSON.stringify(job.job));
+  await writeFile(portableJobFile(job), JSON.stringify(job.job));
   const measure = async (who: string, runner: ShardRunner) => {
     const times: number[] = [];
     await runner.run(tasks, { onDone: () => times.push(performance.now()) });

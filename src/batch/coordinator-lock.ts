@@ -1,71 +1,175 @@
 /**
- * @file One job at a time in an output folder. Two would not harm each other's shards, which are the same or have other names, but
- * they would take turns in replacing the list.
+ * @file One job at a time in an output folder, among the processes of a machine. Two would not harm each other's shards, which are
+ * the same or have other names, but they would take turns in replacing the list.
+ *
+ * A lock is a file that is linked to its name when it is written to its end, so whoever reads it finds its owner. The lock of a dead
+ * owner is replaced by whoever holds a second lock, which is for replacing this very one: of two who find it, one gets it. The second
+ * lock is one like the first, so if its owner dies, too, a third one decides about that.
  */
 
-import { open, readFile, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { link, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { InputError, RunError } from "../errors.js";
+import { removeLeftovers, temporaryFor } from "../report/atomic-file.js";
 import { isRunning } from "./status.js";
 
 const LOCK_FILE = "job.lock";
 
-const ownerSchema = z.object({ pid: z.number(), host: z.string() });
+/** Of a lock whose owner did not say: an earlier version of this program, or somebody else. */
+const NO_ID = "unknown";
+
+/** A temporary file that nobody has written to for so long before a lock was taken is one that a killed process left. */
+const LEFT_MS = 60_000;
+
+const ownerSchema = z.object({ id: z.uuid().catch(NO_ID), pid: z.int().positive(), host: z.string() });
+
+type Owner = z.infer<typeof ownerSchema>;
+
+/** Folders that this process has locked. */
+const lockedHere = new Set<string>();
+
+/** A lock that is being taken. */
+interface Attempt {
+  readonly folder: string;
+  readonly owner: Owner;
+  readonly onNotice: ((text: string) => void) | undefined;
+}
 
 /**
  * Takes the lock of a folder. One whose process was killed is taken over. So is one of another machine, of which nothing is known: a
- * job that a cluster starts again comes up elsewhere.
+ * job that a cluster starts again comes up elsewhere. Half files that killed processes have left in the folder are removed.
  * @returns gives it back
- * @throws InputError where another process of this machine has it; RunError if the disk refuses
+ * @throws InputError where another process of this machine, or this one, has it; RunError if the disk refuses
  */
 export async function lockFolder(
   folder: string,
   onNotice?: (text: string) => void,
 ): Promise<() => Promise<void>> {
   const path = join(folder, LOCK_FILE);
-  const free = () => rm(path, { force: true });
-  if (await create(path)) return free;
-  const owner = await ownerOf(path);
-  if (owner && owner.host !== hostname()) {
-    onNotice?.(
-      `warning: process ${owner.pid} of ${owner.host} has begun a job in ${folder}, too; if it still runs, results are right, but some work is done twice`,
-    );
-  } else if (owner && owner.pid !== process.pid && isRunning(owner.pid)) {
-    // In a container this process may have the number of an earlier one.
-    throw new InputError(
-      `runJob: expected an output folder in which no other job runs, got ${folder}, where process ${owner.pid} runs one (if it does not: remove ${path})`,
-    );
+  const key = await onDisk(path, () => realpath(folder));
+  if (lockedHere.has(key)) throw refused(folder, "this process runs one");
+  lockedHere.add(key);
+  const owner = { id: randomUUID(), pid: process.pid, host: hostname() };
+  try {
+    await take(path, { folder, owner, onNotice });
+    // By the clock of the disk, which may be another machine's.
+    const { mtimeMs } = await onDisk(path, () => stat(path));
+    await onDisk(folder, () => removeLeftovers(folder, mtimeMs - LEFT_MS));
+  } catch (error) {
+    lockedHere.delete(key);
+    throw error;
   }
-  await free();
-  if (await create(path)) return free;
-  throw new InputError(
-    `runJob: expected an output folder in which no other job runs, got ${folder}, where one has just begun`,
-  );
+  return async () => {
+    await giveBack(path, owner);
+    lockedHere.delete(key);
+  };
 }
 
-async function create(path: string): Promise<boolean> {
-  try {
-    const handle = await open(path, "wx");
-    try {
-      await handle.writeFile(JSON.stringify({ pid: process.pid, host: hostname() }));
-    } finally {
-      await handle.close();
+async function take(path: string, attempt: Attempt): Promise<void> {
+  const { folder, owner, onNotice } = attempt;
+  for (;;) {
+    if (await linked(path, owner)) return;
+    const before = await ownerOf(path);
+    // Given back meanwhile.
+    if (!before) continue;
+    if (before.host === owner.host && before.pid !== owner.pid && isRunning(before.pid)) {
+      // In a container this process may have the number of an earlier one.
+      throw refused(folder, `process ${before.pid} runs one (if it does not: remove ${path})`);
     }
+    if (!(await replaced(path, before, attempt))) continue;
+    if (before.host !== owner.host) {
+      onNotice?.(
+        `warning: process ${before.pid} of ${before.host} has begun a job in ${folder}, too; if it still runs, results are right, but some work is done twice`,
+      );
+    }
+    return;
+  }
+}
+
+/** Puts an own lock in the place of a dead owner's; false where somebody else has done so before. */
+async function replaced(path: string, before: Owner, attempt: Attempt): Promise<boolean> {
+  const { owner } = attempt;
+  const turn = `${path}.${before.id}`;
+  await take(turn, { ...attempt, onNotice: undefined });
+  try {
+    // Whoever replaced it had this turn before, and gave it back after that.
+    if ((await ownerOf(path))?.id !== before.id) return false;
+    await written(path, owner, (temporary) => rename(temporary, path));
     return true;
+  } finally {
+    await giveBack(turn, owner);
+  }
+}
+
+/** Creates a lock; false where there is one. */
+async function linked(path: string, owner: Owner): Promise<boolean> {
+  return await written(path, owner, async (temporary) => {
+    try {
+      await link(temporary, path);
+      return true;
+    } catch (error) {
+      if (codeOf(error) === "EEXIST") return false;
+      throw error;
+    }
+  });
+}
+
+/** A whole lock under a temporary name, for as long as `use` takes. */
+async function written<Result>(
+  path: string,
+  owner: Owner,
+  use: (temporary: string) => Promise<Result>,
+): Promise<Result> {
+  const temporary = temporaryFor(path);
+  return await onDisk(path, async () => {
+    try {
+      await writeFile(temporary, JSON.stringify(owner));
+      return await use(temporary);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  });
+}
+
+async function giveBack(path: string, { id }: Owner): Promise<void> {
+  if ((await ownerOf(path))?.id === id) await onDisk(path, () => rm(path, { force: true }));
+}
+
+/** Undefined where there is no lock. */
+async function ownerOf(path: string): Promise<Owner | undefined> {
+  let text: string;
+  try {
+    text = await onDisk(path, () => readFile(path, "utf8"));
   } catch (error) {
-    if (!(error instanceof Error && "code" in error)) throw error;
-    if (error.code === "EEXIST") return false;
+    if (error instanceof RunError && codeOf(error.cause) === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return ownerSchema.parse(JSON.parse(text));
+  } catch {
+    // Broken: as one of an earlier process with the number of this one, which does not run.
+    return { id: NO_ID, pid: process.pid, host: hostname() };
+  }
+}
+
+async function onDisk<Result>(path: string, body: () => Promise<Result>): Promise<Result> {
+  try {
+    return await body();
+  } catch (error) {
+    if (!(error instanceof Error) || codeOf(error) === undefined) throw error;
     throw new RunError(`runJob: ${path}: ${error.message}`, { cause: error });
   }
 }
 
-/** Undefined for a lock that was not written to its end. */
-async function ownerOf(path: string): Promise<z.infer<typeof ownerSchema> | undefined> {
-  try {
-    return ownerSchema.parse(JSON.parse(await readFile(path, "utf8")));
-  } catch {
-    return undefined;
-  }
+function refused(folder: string, where: string): InputError {
+  return new InputError(
+    `runJob: expected an output folder in which no other job runs, got ${folder}, where ${where}`,
+  );
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
 }

@@ -4,6 +4,7 @@ import type { SubsetDesign } from "../bounds/design.js";
 import type { Measurements, VerifiedAtCost } from "../bounds/measurements.js";
 import type { SampleEffects } from "../bounds/observe.js";
 import type { PairEstimates } from "../bounds/pair-estimates.js";
+import { type MetricSums, makeMetricSums, sumMetric } from "../exact/metric-sums.js";
 import type { MetricOfRuns } from "../exact/patched-runs.js";
 import { scoresOfRuns } from "../exact/scores-of-runs.js";
 import type { NodeSet } from "../nodes/node-space.js";
@@ -19,20 +20,20 @@ import type { NamedTask, Range } from "./shard-task.js";
 export type UnpatchedMetric = Pick<MetricOfRuns, "base" | "source">;
 
 export class JobMeasurements implements Measurements {
-  readonly #verified: NamedTask[] = [];
+  /** Of every chunk that was verified, where there are further metrics. */
+  readonly #sums: { readonly nodes: NodeSet; readonly metrics: readonly MetricSums[] }[] = [];
 
   /** @param byPair signed estimates of each pair, of the estimate stage */
   constructor(
     readonly job: Pick<PreparedJob, "space" | "pairs" | "metrics">,
     readonly sizes: ShardSizes,
-    readonly shards: ShardSource,
+    readonly shards: Pick<ShardSource, "make" | "results">,
     readonly byPair: readonly Float32Array[] | undefined,
   ) {}
 
   async verify(nodes: NodeSet): Promise<VerifiedAtCost & { readonly unpatched?: UnpatchedMetric }> {
     const { pairs } = this.job;
     const named = await this.shards.make("verify", verifyTasks(nodes, pairs.length, this.sizes));
-    this.#verified.push(...named);
     const scores = makeScoreTable(nodes.length);
     let forwardEquivalents = 0;
     let unpatched: UnpatchedMetric | undefined;
@@ -47,6 +48,7 @@ export class JobMeasurements implements Measurements {
       scores.sumSquares.set(part.sumSquares, first);
       scores.count.set(part.count, first);
       forwardEquivalents += runs.forwardEquivalents;
+      this.#addSums(nodes.slice(first, end), runs.metrics);
       unpatched ??= { base: runs.metrics[0].base, source: runs.metrics[0].source };
     }
     return { verified: { nodes, scores }, forwardEquivalents, ...(unpatched && { unpatched }) };
@@ -73,12 +75,38 @@ export class JobMeasurements implements Measurements {
   }
 
   /**
-   * Every metric of all runs with single nodes patched, from the shards once more.
-   * @param nodes all that were verified; the values are in their order
+   * Every metric of the runs with single nodes patched, summed over pairs.
+   * @param nodes all that were verified; the sums are in their order
    */
-  async metricsOfVerified(nodes: NodeSet): Promise<readonly MetricOfRuns[]> {
-    const { metrics } = await this.#join(this.#verified, nodes);
-    return metrics;
+  metricsOfVerified(nodes: NodeSet): MetricSums[] {
+    const placeOf = new Map(Array.from(nodes, (node, place) => [node, place]));
+    const [first] = this.#sums;
+    return first.metrics.map((unpatched, m) => {
+      const joined = makeMetricSums(unpatched, nodes.length);
+      for (const { nodes: chunk, metrics } of this.#sums) {
+        const { patched, patchedBase, count } = metrics[m];
+        chunk.forEach((node, from) => {
+          const to = placeOf.get(node);
+          if (to === undefined)
+            throw new Error(`metricsOfVerified: expected every node, got none for ${node}`);
+          joined.patched[to] = patched[from];
+          joined.patchedBase[to] = patchedBase[from];
+          joined.count[to] = count[from];
+        });
+      }
+      return joined;
+    });
+  }
+
+  #addSums(nodes: NodeSet, metrics: readonly MetricOfRuns[]): void {
+    if (metrics.length === 1) return;
+    // Unpatched runs of the first chunk stand for those of all, which are the same: not one of each chunk is kept.
+    const unpatched = this.#sums[0]?.metrics ?? metrics;
+    const sums = metrics.map(({ name, patched }, m) => {
+      const { base, source } = unpatched[m];
+      return sumMetric({ name, patched, base, source });
+    });
+    this.#sums.push({ nodes, metrics: sums });
   }
 
   #join(shards: readonly NamedTask[], nodes: NodeSet) {

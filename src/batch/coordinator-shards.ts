@@ -7,7 +7,7 @@ import { formatNodeId } from "../nodes/node-id.js";
 import { type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import type { Pair } from "../prompts/pair.js";
 import type { Progress } from "../run-control.js";
-import { shardName } from "./identity.js";
+import { type JobHashes, nameTask } from "./identity.js";
 import type { ShardResult } from "./shard-result.js";
 import type { FailedShard, ShardRunner } from "./shard-runner.js";
 import type { NamedTask, Range, ShardTask } from "./shard-task.js";
@@ -40,7 +40,7 @@ function times(tries: number): string {
 }
 
 export interface ShardSourceOptions {
-  readonly jobHash: string;
+  readonly jobHashes: JobHashes;
   readonly store: ShardStore;
   readonly runner: ShardRunner;
   readonly status: StatusFile;
@@ -85,8 +85,8 @@ export class ShardSource {
    * @throws IncompleteJob where some could not be made; the signal's reason
    */
   async make(stage: JobStage, tasks: readonly ShardTask[]): Promise<readonly NamedTask[]> {
-    const { jobHash, store, status, signal, onNotice } = this.options;
-    const named = tasks.map((task) => ({ name: shardName(jobHash, task), task }));
+    const { jobHashes, store, status, signal, onNotice } = this.options;
+    const named = tasks.map((task) => nameTask(jobHashes, task));
     const missing: NamedTask[] = [];
     for (const shard of named) {
       signal?.throwIfAborted();
@@ -112,12 +112,13 @@ export class ShardSource {
   }
 
   async #readOrMake(stage: JobStage, shard: NamedTask): Promise<ShardResult> {
-    const { store } = this.options;
+    const { store, status } = this.options;
     try {
       return await store.read(shard.name);
     } catch (error) {
       if (!(error instanceof RunError)) throw error;
     }
+    status.again();
     await this.#run(stage, [shard], [shard]);
     return await store.read(shard.name);
   }

@@ -26,8 +26,16 @@ export function cutRange({ first, end }: Range, size: number): Range[] {
   return ranges;
 }
 
-export function estimateTasks(pairs: number, sizes: ShardSizes): EstimateTask[] {
-  return cutRange({ first: 0, end: pairs }, sizes.pairs).map((range) => ({ kind: "estimate", pairs: range }));
+export function estimateTasks(
+  pairs: number,
+  sizes: ShardSizes,
+  how: Pick<EstimateTask, "method" | "byPair">,
+): EstimateTask[] {
+  return cutRange({ first: 0, end: pairs }, sizes.pairs).map((range) => ({
+    kind: "estimate",
+    pairs: range,
+    ...how,
+  }));
 }
 
 /**

@@ -1,5 +1,6 @@
 /** @file The stages of a job: estimate every node, rank, verify the best or all, certify; after each one its outputs. */
 
+import type { Method } from "../atpstar/methods.js";
 import type { Certificate } from "../bounds/certificate.js";
 import { certifyWith } from "../bounds/certify.js";
 import { type RankedNode, type Ranking, rankNodes, type VerifiedNodes } from "../nodes/ranking.js";
@@ -39,18 +40,18 @@ export class JobStages {
   ) {}
 
   async run(): Promise<JobOutcome> {
-    const estimated = this.job.spec.method === "exact" ? undefined : await this.#estimate();
-    if (estimated) await this.outputs.saveList(estimated, this.shards.effort);
     const { spec } = this.job;
+    const estimated = spec.method === "exact" ? undefined : await this.#estimate(spec.method);
+    if (estimated) await this.outputs.saveInterimList(estimated, this.shards.effort);
     const measurements = new JobMeasurements(this.job, spec.shards, this.shards, estimated?.byPair);
     const { ranking, certificate } = await this.#verify(estimated, measurements);
 
     const { metrics: metricsFile, ...files } = this.outputs.files;
     const metrics =
-      spec.alsoMetrics.length > 0 ? await measurements.metricsOfVerified(ranking.verified.nodes) : undefined;
+      spec.alsoMetrics.length > 0 ? measurements.metricsOfVerified(ranking.verified.nodes) : undefined;
     const saved = await this.outputs.saveList(ranking, this.shards.effort, metrics);
     await this.outputs.saveScores(ranking);
-    if (metrics) await this.outputs.saveMetrics({ ...ranking, metrics });
+    if (metrics) await this.outputs.saveMetrics(ranking, metrics);
     if (certificate) await this.outputs.saveCertificate(certificate, ranking);
     return {
       ...saved,
@@ -59,9 +60,10 @@ export class JobStages {
     };
   }
 
-  async #estimate(): Promise<Estimated> {
+  async #estimate(method: Method): Promise<Estimated> {
     const { space, pairs, spec } = this.job;
-    const named = await this.shards.make("estimate", estimateTasks(pairs.length, spec.shards));
+    const how = { method, byPair: spec.certify !== undefined };
+    const named = await this.shards.make("estimate", estimateTasks(pairs.length, spec.shards, how));
     const { scores, forwardEquivalents, ...metric } = await mergeEstimates(
       this.shards.results("estimate", named),
       pairs.length,
@@ -118,9 +120,7 @@ export class JobStages {
       ...(inclusion !== undefined && { inclusion }),
       ...(prevalenceSample !== undefined && { prevalenceSample }),
       ...(job.source.kind === "noise" && { source: { draws: job.source.draws } }),
-      onVerified: async (soFar) => {
-        await this.outputs.saveList(soFar, this.shards.effort);
-      },
+      onVerified: (soFar) => this.outputs.saveInterimList(soFar, this.shards.effort),
     });
     const { verified } = ranking;
     if (!verified) throw new Error("certify: expected verified nodes, got none");

@@ -56,6 +56,12 @@ export async function runJob(
       const outcome = await new JobStages(prepared, shards, outputs, status).run();
       await outputs.saveManifest(shards.effort, []);
       await status.end("done");
+      const { devices } = shards.effort;
+      if (devices.length > 1) {
+        onNotice?.(
+          `warning: shards of this job come from different devices (${devices.join("; ")}): their numbers agree but for the last bits of float32, and other devices may give other bytes`,
+        );
+      }
       return outcome;
     } catch (error) {
       // Where the disk refuses this, too, the first error is the one to tell.

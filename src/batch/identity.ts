@@ -1,27 +1,58 @@
 /**
- * @file Names by content: a job's hash is that of everything that decides its numbers, and a shard's name is that of the job's hash
- * and its task. Equal names are equal work, so a shard that is there is the right one.
+ * @file Names by content: a job's hash is that of everything that decides its numbers, and a shard's name is that of its task and of
+ * the job as that kind of task reads it. Equal names are equal work, so a shard that is there is the right one.
  */
 
 import { createHash } from "node:crypto";
-import type { Job } from "./job.js";
-import type { ShardTask } from "./shard-task.js";
+import type { Job, PortablePair } from "./job.js";
+import type { NamedTask, ShardTask } from "./shard-task.js";
 
-/** What `hashJob` and `shardName` give. */
+/** What hashes and names look like. */
 export const HASH = /^[0-9a-f]{64}$/;
 
-/** SHA-256 of the job, 64 hexadecimal digits; the order of its fields does not matter. */
-export function hashJob(job: Job): string {
-  return sha256(canonicalJson(job));
+/**
+ * SHA-256 of what decides the job's numbers, 64 hexadecimal digits: all of it but what only people read (names of the model and of
+ * pairs, where pairs come from) and what memory is planned for.
+ */
+export function hashJob({ model, pairs, source, workload: _, ...rest }: Job): string {
+  return hashOf({
+    ...rest,
+    model: { hash: model.hash },
+    pairs: pairs.map(withoutNames),
+    source:
+      source.kind === "mean" && source.pairs ? { ...source, pairs: source.pairs.map(withoutNames) } : source,
+  });
 }
 
-/** The name of a shard's result. */
+function withoutNames({ name: _, origin: _origin, ...pair }: PortablePair): object {
+  return pair;
+}
+
+/** By kind of shard, the hash of the job as shards of that kind read it. */
+export type JobHashes = Readonly<Record<ShardTask["kind"], string>>;
+
+/** Verify shards have every metric, and their hash is that of the job; the others have the first one alone. */
+export function jobHashes(job: Job): JobHashes {
+  const ofFirst = hashJob({ ...job, metrics: job.metrics.slice(0, 1) });
+  return { estimate: ofFirst, verify: hashJob(job), sample: ofFirst };
+}
+
+/**
+ * The name of a shard's result.
+ * @param jobHash that of the task's kind
+ */
 export function shardName(jobHash: string, task: ShardTask): string {
-  return sha256(canonicalJson({ job: jobHash, task }));
+  return hashOf({ job: jobHash, task });
 }
 
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
+/** A task of the job with those hashes, under its name. */
+export function nameTask(hashes: JobHashes, task: ShardTask): NamedTask {
+  return { name: shardName(hashes[task.kind], task), task };
+}
+
+/** SHA-256 of the canonical JSON, 64 hexadecimal digits: the order of fields does not matter. */
+export function hashOf(value: unknown): string {
+  return createHash("sha256").update(canonicalJson(value)).digest("hex");
 }
 
 /**

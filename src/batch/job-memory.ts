@@ -15,12 +15,6 @@ import type { UnpackedJob } from "./unpack-job.js";
 /** What a worker's process holds before its model is loaded, the native engine included; rather too much than too little. */
 export const WORKER_PROCESS_BYTES = 2 ** 29;
 
-export interface ShardSizes {
-  /** Most pairs of an estimate shard, and nodes of a verify shard. */
-  readonly pairs: number;
-  readonly nodes: number;
-}
-
 /**
  * Plans what a worker holds while it makes the largest shards of a job.
  * @param processBytes what it holds before the model is loaded
@@ -28,10 +22,9 @@ export interface ShardSizes {
  * @throws InputError for a budget that cannot be met, with the smallest one that can
  */
 export function planOfWorker(
-  { source, method, byPair, backend, batchSize }: Job,
+  { source, backend, batchSize, workload: { method, byPair, ...sizes } }: Job,
   { pairs, space, metrics }: UnpackedJob,
   checkpoint: Checkpoint,
-  sizes: ShardSizes,
   budgets: Budgets,
   processBytes: number,
   option: string,

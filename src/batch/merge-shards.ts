@@ -39,7 +39,7 @@ export async function mergeEstimates(shards: Shards, pairs: number): Promise<Est
     mergeScores(scores, estimates.scores);
     baseMetric.set(estimates.baseMetric, first);
     sourceMetric.set(estimates.sourceMetric, first);
-    byPair.push(...(estimates.byPair ?? []));
+    for (const own of estimates.byPair ?? []) byPair.push(own);
     forwardEquivalents += estimates.forwardEquivalents;
   }
   if (!scores || next !== pairs || (byPair.length !== 0 && byPair.length !== pairs)) {

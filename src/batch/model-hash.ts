@@ -36,30 +36,40 @@ export interface HashModelOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
+/** What a file system says of a file; as long as it stays the same, so do the bytes. */
+const factsSchema = z.object({ size: z.string(), mtimeNs: z.string(), inode: z.string() });
+
 const cacheSchema = z.record(
   z.string(),
-  z.object({
-    /** The folder may be shared by machines that have different files under the same path. */
-    host: z.string(),
-    size: z.string(),
-    mtimeNs: z.string(),
-    inode: z.string(),
-    sha256: z.string(),
-  }),
+  /** The folder may be shared by machines that have different files under the same path. */
+  factsSchema.extend({ host: z.string(), sha256: z.string() }),
 );
 
 type Cache = z.output<typeof cacheSchema>;
-type CachedFile = Cache[string];
+
+/** The files of a model that was hashed, by name, for whoever reads them on this machine: see `checkUnchanged`. */
+export const modelFilesSchema = z.record(z.string(), factsSchema);
+
+export type ModelFiles = Readonly<z.output<typeof modelFilesSchema>>;
+
+export interface HashedModel {
+  /** SHA-256 of the files, in hexadecimal digits: the same for the same files, wherever they are. */
+  readonly hash: string;
+  readonly files: ModelFiles;
+}
+
+/** A model is not the one any more that was hashed: whatever reads it has to end. */
+export class ModelChanged extends InputError {}
 
 interface ModelFile {
   readonly name: string;
   readonly path: string;
-  readonly facts: Omit<CachedFile, "sha256">;
+  readonly facts: z.output<typeof factsSchema>;
   readonly settled: boolean;
 }
 
 /**
- * SHA-256 of a model's files, in hexadecimal digits. The same for the same files, wherever they are.
+ * The hash of a model's files, and what tells whether they change afterwards.
  *
  * @param modelFolder with config.json and safetensors
  * @throws InputError for a folder that lacks one of the files
@@ -69,7 +79,7 @@ interface ModelFile {
 export async function hashModel(
   modelFolder: string,
   { cacheFile, signal, onProgress }: HashModelOptions,
-): Promise<string> {
+): Promise<HashedModel> {
   const files = await Promise.all((await fileNames(modelFolder)).map((name) => factsOf(modelFolder, name)));
   const cache = await readCache(cacheFile);
   const known = new Map(files.map((file) => [file.name, remembered(cache, file)]));
@@ -88,25 +98,61 @@ export async function hashModel(
   for (const [{ name }, sha256] of hashes) known.set(name, sha256);
   const news = hashes.filter(([{ settled }]) => settled);
   if (news.length > 0) {
-    const added = news.map(([{ path, facts }, sha256]) => [path, { ...facts, sha256 }] as const);
+    const added = news.map(
+      ([{ path, facts }, sha256]) => [path, { ...facts, host: hostname(), sha256 }] as const,
+    );
     const text = JSON.stringify({ ...cache, ...Object.fromEntries(added) }, undefined, 2);
     await writeAtomically(cacheFile, (handle) => handle.writeFile(`${text}\n`));
   }
   const lines = files.map(({ name }) => `${known.get(name)} ${name}\n`);
-  return createHash("sha256").update(lines.join("")).digest("hex");
+  return {
+    hash: createHash("sha256").update(lines.join("")).digest("hex"),
+    files: Object.fromEntries(files.map(({ name, facts }) => [name, facts])),
+  };
 }
 
-/** SHA-256 of a file that is read at one go. */
+/**
+ * Sees to it that a model is still the one that was hashed, without reading it.
+ * @throws ModelChanged naming the file
+ */
+export async function checkUnchanged(modelFolder: string, hashed: ModelFiles): Promise<void> {
+  const changed = (name: string, found: string) =>
+    new ModelChanged(
+      `checkUnchanged: ${join(modelFolder, name)}: expected the model to stay as it was when the job was prepared or the worker started, got ${found}`,
+    );
+  for (const [name, before] of Object.entries(hashed)) {
+    let now: ModelFile;
+    try {
+      now = await factsOf(modelFolder, name);
+    } catch (error) {
+      throw changed(name, `a file that cannot be found any more: ${String(error)}`);
+    }
+    if (!sameFacts(before, now.facts)) throw changed(name, "a file that has changed since");
+  }
+  // Weights in one file go before those in several: see `fileNames`.
+  const several = !Object.hasOwn(hashed, WEIGHTS_FILE);
+  if (several && (await exists(join(modelFolder, WEIGHTS_FILE)))) {
+    throw changed(WEIGHTS_FILE, "a file that was not there");
+  }
+}
+
+/**
+ * SHA-256 of a file that is read at one go.
+ * @throws RunError if the disk refuses
+ */
 export async function hashSmallFile(path: string): Promise<string> {
-  return createHash("sha256")
-    .update(await readFile(path))
-    .digest("hex");
+  try {
+    return createHash("sha256")
+      .update(await readFile(path))
+      .digest("hex");
+  } catch (error) {
+    throw new RunError(`hashSmallFile: ${path}: ${String(error)}`, { cause: error });
+  }
 }
 
 /** config.json and the files that its weights are read from, in order. */
 async function fileNames(folder: string): Promise<string[]> {
-  const single = await stat(join(folder, WEIGHTS_FILE)).catch(() => undefined);
-  if (single) return ["config.json", WEIGHTS_FILE];
+  if (await exists(join(folder, WEIGHTS_FILE))) return ["config.json", WEIGHTS_FILE];
   const index = join(folder, INDEX_FILE);
   const text = await readText(index);
   if (text === undefined) {
@@ -123,7 +169,7 @@ async function factsOf(folder: string, name: string): Promise<ModelFile> {
     return {
       name,
       path,
-      facts: { host: hostname(), size: `${size}`, mtimeNs: `${mtimeNs}`, inode: `${ino}` },
+      facts: { size: `${size}`, mtimeNs: `${mtimeNs}`, inode: `${ino}` },
       settled: Number(mtimeNs / 1_000_000n) < Date.now() - SETTLED_MS,
     };
   } catch (error) {
@@ -131,14 +177,17 @@ async function factsOf(folder: string, name: string): Promise<ModelFile> {
   }
 }
 
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}
+
 function remembered(cache: Cache, { path, facts }: ModelFile): string | undefined {
   const entry = Object.hasOwn(cache, path) ? cache[path] : undefined;
-  const same =
-    entry?.host === facts.host &&
-    entry.size === facts.size &&
-    entry.mtimeNs === facts.mtimeNs &&
-    entry.inode === facts.inode;
-  return same ? entry.sha256 : undefined;
+  return entry?.host === hostname() && sameFacts(entry, facts) ? entry.sha256 : undefined;
+}
+
+function sameFacts(a: ModelFile["facts"], b: ModelFile["facts"]): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.inode === b.inode;
 }
 
 async function hashFile(
@@ -160,8 +209,8 @@ async function hashFile(
     signal?.throwIfAborted();
     throw new RunError(`hashModel: ${path}: ${String(error)}`, { cause: error });
   }
-  const { size, mtimeNs } = await stat(path, { bigint: true });
-  if (`${size}` !== facts.size || `${mtimeNs}` !== facts.mtimeNs) {
+  const now = await stat(path, { bigint: true }).catch(() => undefined);
+  if (`${now?.size}` !== facts.size || `${now?.mtimeNs}` !== facts.mtimeNs) {
     throw new RunError(
       `hashModel: ${path}: expected a file that stays as it is, got ${name} changed meanwhile`,
     );

@@ -4,21 +4,22 @@ import { rm } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Certificate } from "../bounds/certificate.js";
-import { InputError } from "../errors.js";
+import { InputError, RunError } from "../errors.js";
+import type { MetricSums } from "../exact/metric-sums.js";
 import { meanOf } from "../exact/pair-statistics.js";
-import type { MetricOfRuns } from "../exact/patched-runs.js";
 import type { VerifiedRanking } from "../localize.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
 import { writeAtomically } from "../report/atomic-file.js";
 import { writeCertificate } from "../report/certificate-file.js";
-import { nodeMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
+import { nodeMetricSums, writeMetricsCsv } from "../report/metrics-csv.js";
 import { summarizePrompts } from "../report/prompt-summary.js";
 import { writeRankedCsv } from "../report/ranked-csv.js";
 import { type RunSummary, writeSummary } from "../report/summary.js";
 import { describeNoise, noisedPositions } from "../sources/noise.js";
 import { packageVersion } from "../version.js";
 import type { Effort, KindEffort } from "./coordinator-shards.js";
-import { writeManifest } from "./manifest.js";
+import { canonicalJson, hashOf } from "./identity.js";
+import { readManifest, writeManifest } from "./manifest.js";
 import type { PreparedJob } from "./prepare-job.js";
 import { writeScoresParquet } from "./score-parquet.js";
 import type { ShardFailure } from "./status.js";
@@ -35,15 +36,13 @@ const JOB_FILES = {
   summary: "summary.json",
   manifest: "manifest.json",
   status: "status.json",
-  /** The job as it goes to workers. */
-  job: "portable-job.json",
 } as const;
 
 /** Paths by name. */
 export type JobFiles = Readonly<Record<keyof typeof JOB_FILES, string>>;
 
 export function jobFiles(outputFolder: string): JobFiles {
-  const { ranked, scores, certificate, metrics, summary, manifest, status, job } = JOB_FILES;
+  const { ranked, scores, certificate, metrics, summary, manifest, status } = JOB_FILES;
   const path = (name: string) => join(outputFolder, name);
   return {
     ranked: path(ranked),
@@ -53,13 +52,21 @@ export function jobFiles(outputFolder: string): JobFiles {
     summary: path(summary),
     manifest: path(manifest),
     status: path(status),
-    job: path(job),
   };
+}
+
+/**
+ * The job as workers of this machine read it. Named by all that it says, names and plans included: a worker that an earlier job of
+ * the folder starts anew finds that job.
+ */
+export function portableJobFile({ outputFolder, job }: Pick<PreparedJob, "outputFolder" | "job">): string {
+  return join(outputFolder, `portable-job-${hashOf(job)}.json`);
 }
 
 export class JobOutputs {
   readonly files: JobFiles;
   readonly #begun = new Date();
+  #finished: boolean | undefined;
 
   /** @throws InputError for a spec that has the name and folder of an output */
   constructor(
@@ -77,20 +84,31 @@ export class JobOutputs {
 
   /** The job for workers of this machine. */
   async saveJob(): Promise<void> {
-    await writeAtomically(this.files.job, (handle) => handle.writeFile(JSON.stringify(this.job.job)));
+    await writeAtomically(portableJobFile(this.job), (handle) =>
+      handle.writeFile(JSON.stringify(this.job.job)),
+    );
   }
 
   /**
-   * Writes the list as it is now, and its summary. What an earlier job has left beside it and does not belong to it goes.
+   * Writes the list as it is on the way, unless the folder has the end of this very job already: a run that only finds its shards
+   * again leaves that alone until it comes to its own end.
+   */
+  async saveInterimList(ranking: Ranking, effort: Effort): Promise<void> {
+    this.#finished ??= await this.#wasFinished();
+    if (!this.#finished) await this.saveList(ranking, effort);
+  }
+
+  /**
+   * Writes the list, and its summary. What an earlier job has left beside it and does not belong to it goes.
    * @returns its summary, and the rows for whoever asked
    */
   async saveList(
     ranking: Ranking,
     effort: Effort,
-    metrics: readonly MetricOfRuns[] = [],
+    metrics: readonly MetricSums[] = [],
   ): Promise<{ readonly summary: RunSummary; readonly rows: readonly RankedNode[] }> {
-    const { certificate, scores, metrics: metricsFile, ranked, summary: summaryFile } = this.files;
-    for (const file of [certificate, scores, metricsFile]) await rm(file, { force: true });
+    const { manifest, summary: summaryFile, certificate, scores, metrics: metricsFile, ranked } = this.files;
+    for (const file of [manifest, summaryFile, certificate, scores, metricsFile]) await remove(file);
     const { tokenizer } = this.job;
     const rows: RankedNode[] = [];
     const nodes = { ranked: 0, verified: 0 };
@@ -112,11 +130,14 @@ export class JobOutputs {
     await writeScoresParquet(this.files.scores, ranking, this.#control);
   }
 
-  /** @param ranking its verified nodes in the order of the metrics' patches */
-  async saveMetrics(ranking: VerifiedRanking): Promise<void> {
+  /** @param ranking its verified nodes in the order of the metrics' sums */
+  async saveMetrics(
+    ranking: Omit<VerifiedRanking, "metrics">,
+    metrics: readonly MetricSums[],
+  ): Promise<void> {
     const known = new Set(ranking.verified.nodes);
     const order = ranking.order.filter((node) => known.has(node));
-    await writeMetricsCsv(this.files.metrics, nodeMetrics({ ...ranking, order }), this.#control);
+    await writeMetricsCsv(this.files.metrics, nodeMetricSums({ ...ranking, order }, metrics), this.#control);
   }
 
   /** Nothing in it tells when or where it was made: the same job gives the same bytes. */
@@ -165,6 +186,18 @@ export class JobOutputs {
     });
   }
 
+  /** Whether the manifest says that all of this job, with this spec, was done. */
+  async #wasFinished(): Promise<boolean> {
+    try {
+      const { job, spec, hashes, missing } = await readManifest(this.files.manifest);
+      const mine = { job: this.job.jobHash, spec: this.job.spec, hashes: this.job.hashes };
+      return missing.length === 0 && canonicalJson({ job, spec, hashes }) === canonicalJson(mine);
+    } catch (error) {
+      if (error instanceof InputError) return false;
+      throw error;
+    }
+  }
+
   get #control() {
     return this.signal ? { signal: this.signal } : {};
   }
@@ -176,7 +209,7 @@ export class JobOutputs {
   #about(
     ranking: Ranking,
     { times, devices }: Effort,
-    metrics: readonly MetricOfRuns[],
+    metrics: readonly MetricSums[],
   ): Omit<RunSummary, "nodes"> {
     const { spec, config, job, specFile, outputFolder } = this.job;
     const model = fromHere(specFile, spec.model, this.job.modelFolder);
@@ -218,6 +251,14 @@ export class JobOutputs {
       ...(source !== "prompt" && { source }),
       ...(spec.method !== "exact" && { method: spec.method }),
     };
+  }
+}
+
+async function remove(file: string): Promise<void> {
+  try {
+    await rm(file, { force: true });
+  } catch (error) {
+    throw new RunError(`runJob: ${file}: ${String(error)}`, { cause: error });
   }
 }
 

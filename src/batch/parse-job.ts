@@ -85,6 +85,9 @@ const sourceSchema = z.discriminatedUnion(
   { error: expected("a source") },
 );
 
+const method = oneOf(METHODS);
+const byPair = z.boolean({ error: expected("true or false") });
+
 const metricPosition = z.union([z.int(), text], { error: expected("a position or a role") });
 const never = z.literal(false, { error: expected("false") });
 
@@ -137,10 +140,12 @@ const jobSchema = z.strictObject(
     direction: oneOf(DIRECTIONS),
     sites: list(oneOf(SITES), "sites").min(1, { error: expected("at least one site") }),
     positions: oneOf(POSITION_MODES),
-    method: oneOf(METHODS).optional(),
-    byPair: z.boolean({ error: expected("true or false") }),
     batchSize: positive,
     activationBudgetBytes: positive,
+    workload: z.strictObject(
+      { method: method.optional(), byPair, pairs: positive, nodes: positive },
+      { error: OBJECT },
+    ),
   },
   { error: OBJECT },
 );
@@ -154,7 +159,7 @@ const range = z
 export const taskSchema = z.discriminatedUnion(
   "kind",
   [
-    z.strictObject({ kind: z.literal("estimate"), pairs: range }),
+    z.strictObject({ kind: z.literal("estimate"), pairs: range, method, byPair }),
     z.strictObject({ kind: z.literal("verify"), pairs: range, nodes: integers }),
     z.strictObject({
       kind: z.literal("sample"),

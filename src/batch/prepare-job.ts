@@ -5,9 +5,14 @@
 
 import { constants } from "node:fs";
 import { access, mkdir, stat } from "node:fs/promises";
+import os from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
+import { checkGradient } from "../atp/batches.js";
+import { checkMethod } from "../atpstar/estimate.js";
 import { checkCertifyOptions } from "../bounds/certify.js";
+import { checkComplete } from "../bounds/observe.js";
+import { formatBytes } from "../byte-size.js";
 import type { DownloadProgress } from "../checkpoint/hub.js";
 import { type OpenedModel, openModel } from "../checkpoint/load-model.js";
 import { type Backend, startEngine } from "../engine/start-engine.js";
@@ -23,10 +28,10 @@ import { readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import type { Progress } from "../run-control.js";
 import { packageVersion } from "../version.js";
-import { hashJob } from "./identity.js";
+import { type JobHashes, jobHashes } from "./identity.js";
 import type { Job, PortableSource } from "./job.js";
 import { planOfWorker, WORKER_PROCESS_BYTES } from "./job-memory.js";
-import { hashModel, hashSmallFile, MODEL_HASH_CACHE } from "./model-hash.js";
+import { hashModel, hashSmallFile, MODEL_HASH_CACHE, type ModelFiles } from "./model-hash.js";
 import { portableMetric, portablePair } from "./portable.js";
 import { readJobSpec } from "./read-spec.js";
 import type { JobSpec } from "./spec.js";
@@ -47,7 +52,9 @@ export interface PreparedJob extends UnpackedJob {
   readonly specFile: string;
   readonly spec: JobSpec;
   readonly job: Job;
+  /** Of the job with all of its metrics. */
   readonly jobHash: string;
+  readonly jobHashes: JobHashes;
   readonly config: ModelConfig;
   readonly tokenizer?: Tokenizer;
   /** Pairs in the files, before sampling. */
@@ -56,6 +63,8 @@ export interface PreparedJob extends UnpackedJob {
   readonly outputFolder: string;
   /** On this machine. */
   readonly modelFolder: string;
+  /** As they were when they were hashed. */
+  readonly modelFiles: ModelFiles;
   readonly hashes: {
     readonly model: string;
     /** SHA-256 of each pairs file, that of a mean among them, by its name in the spec. */
@@ -84,29 +93,33 @@ export async function prepareJob(specFile: string, options: PrepareOptions = {})
     const { pairs, available } = await input.pairs(opened, metrics[0]);
     const draft = await input.job(opened, metrics, pairs);
     const unpacked = await input.inField(undefined, () => unpackJob(draft, config));
+    await input.inField(undefined, () => checkMethodOf(spec, config, unpacked));
     await input.inField("certify", () => checkCertify(spec, unpacked));
     const outputFolder = await input.outputFolder();
     const backend = spec.engine === "auto" ? (await startEngine()).backend : spec.engine;
     const sized = await input.inField(undefined, () =>
       withinMemory({ ...draft, backend }, unpacked, opened, spec),
     );
-    const model = await hashModel(modelFolder, {
+    const { hash: model, files: modelFiles } = await hashModel(modelFolder, {
       cacheFile: join(outputFolder, MODEL_HASH_CACHE),
       ...(options.signal && { signal: options.signal }),
       onProgress: (done, total) => options.onProgress?.({ stage: "hash", done, total }),
     });
     const job = { ...sized, model: { ...draft.model, hash: model } };
+    const hashes = jobHashes(job);
     return {
       ...unpacked,
       specFile: path,
       spec,
       job,
-      jobHash: hashJob(job),
+      jobHash: hashes.verify,
+      jobHashes: hashes,
       config,
       ...(tokenizer && { tokenizer }),
       available,
       outputFolder,
       modelFolder: resolve(modelFolder),
+      modelFiles,
       hashes: { model, pairs: await input.hashFiles() },
     };
   } finally {
@@ -192,6 +205,7 @@ class JobInput {
   ): Promise<Job> {
     const { spec } = this;
     const { model, direction, nodes, positions, method, batchSize, activationMemory, threads, engine } = spec;
+    const { pairs: shardPairs, nodes: shardNodes } = spec.shards;
     const backend: Backend = engine === "auto" ? "wasm" : engine;
     return {
       atpkit: packageVersion(),
@@ -204,10 +218,14 @@ class JobInput {
       direction,
       sites: await this.inField("nodes", () => parseSites(nodes, opened.config)),
       positions,
-      ...(method !== "exact" && { method }),
-      byPair: spec.certify !== undefined,
       batchSize,
       activationBudgetBytes: activationMemory ?? DEFAULT_ACTIVATION_BUDGET_BYTES,
+      workload: {
+        ...(method !== "exact" && { method }),
+        byPair: spec.certify !== undefined,
+        pairs: shardPairs,
+        nodes: shardNodes,
+      },
     };
   }
 
@@ -280,17 +298,29 @@ async function isFolder(path: string): Promise<boolean> {
 
 /** The job with what its activations may take, so that a worker can stay within the memory that the spec gives it. */
 function withinMemory(job: Job, unpacked: UnpackedJob, { checkpoint }: OpenedModel, spec: JobSpec): Job {
-  const { memory, activationMemory, shards } = spec;
+  const { memory, activationMemory } = spec;
   if (memory === undefined) return job;
   const budgets = {
     memoryBytes: memory,
     ...(activationMemory !== undefined && { activationBytes: activationMemory }),
   };
-  const plan = planOfWorker(job, unpacked, checkpoint, shards, budgets, WORKER_PROCESS_BYTES, "memory");
+  const plan = planOfWorker(job, unpacked, checkpoint, budgets, WORKER_PROCESS_BYTES, "memory");
   return { ...job, activationBudgetBytes: plan.activationBudgetBytes };
 }
 
-function checkCertify({ certify, verify, method, seed }: JobSpec, { space }: UnpackedJob): void {
+function checkMethodOf(
+  { method, direction, certify }: JobSpec,
+  { layers }: ModelConfig,
+  { metrics, space, pairs }: UnpackedJob,
+): void {
+  if (method !== "exact") {
+    checkGradient(metrics[0], direction);
+    checkMethod(method, layers, metrics[0]);
+  }
+  if (certify) checkComplete(space, pairs);
+}
+
+function checkCertify({ certify, verify, method, seed }: JobSpec, { space, pairs }: UnpackedJob): void {
   if (!certify) return;
   if (method === "exact") {
     throw new InputError(
@@ -308,5 +338,23 @@ function checkCertify({ certify, verify, method, seed }: JobSpec, { space }: Unp
       seed: own,
     },
     space.size,
+  );
+  checkEstimatesFit(pairs.length, space.size);
+}
+
+/** Share of this machine's memory that estimates of each pair may take. */
+const ESTIMATES_SHARE = 1 / 2;
+
+/**
+ * A certificate's samples are corrected by the estimates of their own pairs, in any order: the coordinator holds them all, and once
+ * more those of the nodes that are sampled.
+ * @throws InputError where that is too much for this machine
+ */
+function checkEstimatesFit(pairs: number, nodes: number): void {
+  const bytes = 2 * Float32Array.BYTES_PER_ELEMENT * pairs * nodes;
+  const most = ESTIMATES_SHARE * os.totalmem();
+  if (bytes <= most) return;
+  throw new InputError(
+    `expected estimates of each pair that take at most half of this machine's memory, ${formatBytes(most)}, got ${formatBytes(bytes)} for ${pairs} pairs and ${nodes} nodes: use fewer pairs (maxPairs) or nodes, or do without a certificate`,
   );
 }

@@ -5,7 +5,8 @@
  *   | each array, little-endian, with zeros up to a multiple of 8 | SHA-256 of all before, 32 bytes
  *
  * The header has the shard's name, and what the name is the hash of, so that a file says itself whether it is what its name
- * promises. Bytes are read from a file or from memory alike, array by array, so that a result of many gigabytes is never held twice.
+ * promises. A file is written from the arrays' own memory and read array by array, so that a result of many gigabytes is held once.
+ * A result that travels as bytes, through a queue, is in memory twice while it is packed or checked.
  */
 
 import { createHash } from "node:crypto";

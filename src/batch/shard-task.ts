@@ -3,17 +3,22 @@
  * are fixed by the job, never by who is free, so that any number of workers makes the same shards.
  */
 
+import type { Method } from "../atpstar/methods.js";
+
 /** Numbers `first` … `end − 1`. */
 export interface Range {
   readonly first: number;
   readonly end: number;
 }
 
-/** Estimates of all nodes of the job's space, summed over some pairs; and of each pair where the job asks for it. */
+/** Estimates of all nodes of the job's space, summed over some pairs. */
 export interface EstimateTask {
   readonly kind: "estimate";
   /** Of the job's pairs. */
   readonly pairs: Range;
+  readonly method: Method;
+  /** Whether the signed estimates of each pair are kept, too, for a certificate. */
+  readonly byPair: boolean;
 }
 
 /** Every metric of runs with single nodes patched, on some pairs. */

@@ -6,7 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
-import { InputError } from "../errors.js";
+import { InputError, RunError } from "../errors.js";
 import { writeAtomically } from "../report/atomic-file.js";
 
 export const JOB_STAGES = ["estimate", "rank", "verify", "certify"] as const;
@@ -46,7 +46,7 @@ export type ShardFailure = z.infer<typeof failureSchema>;
 
 export type JobStatus = z.infer<typeof statusSchema>;
 
-/** Milliseconds between two writes of a status that moves on. */
+/** Milliseconds between two writes while shards come in. */
 const WRITE_MS = 1000;
 
 /** The status of a job that this process runs. */
@@ -54,6 +54,8 @@ export class StatusFile {
   #status: JobStatus;
   #stageBegan = performance.now();
   #writtenAt = Number.NEGATIVE_INFINITY;
+  /** Of a write that is due later. */
+  #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(
@@ -73,15 +75,20 @@ export class StatusFile {
     };
   }
 
-  get status(): JobStatus {
-    return this.#status;
-  }
-
   /** A stage begins, or has got more to do. */
   begin(stage: JobStage, total: number, reused: number): void {
     const { shardsPerSecond: _rate, secondsLeft: _left, ...status } = this.#status;
     this.#stageBegan = performance.now();
-    this.#set({ ...status, stage, shards: { done: reused, total, failed: 0, reused } });
+    this.#status = { ...status, stage, shards: { done: reused, total, failed: 0, reused } };
+    void this.#write();
+  }
+
+  /** A shard of the stage that was there is damaged, and is made again. */
+  again(): void {
+    const { shards, secondsLeft: _left, ...status } = this.#status;
+    const done = shards.done - 1;
+    this.#status = { ...status, shards: { ...shards, done, reused: Math.min(shards.reused, done) } };
+    void this.#write();
   }
 
   /** A shard is in the store. */
@@ -89,21 +96,25 @@ export class StatusFile {
     const { shards, ...status } = this.#status;
     const done = shards.done + 1;
     const shardsPerSecond = ((done - shards.reused) * 1000) / (performance.now() - this.#stageBegan);
-    this.#set({
+    this.#status = {
       ...status,
       shards: { ...shards, done },
       shardsPerSecond,
       secondsLeft: (shards.total - done) / shardsPerSecond,
-    });
+    };
+    const wait = this.#writtenAt + WRITE_MS - performance.now();
+    if (wait <= 0) void this.#write();
+    else this.#timer ??= setTimeout(() => void this.#write(), wait).unref();
   }
 
   fail(failures: readonly ShardFailure[]): void {
     const { shards } = this.#status;
-    this.#set({
+    this.#status = {
       ...this.#status,
       shards: { ...shards, failed: failures.length },
       failures: [...this.#status.failures, ...failures],
-    });
+    };
+    void this.#write();
   }
 
   /** The last word. */
@@ -113,12 +124,9 @@ export class StatusFile {
     await this.#write();
   }
 
-  #set(status: JobStatus): void {
-    this.#status = status;
-    if (performance.now() - this.#writtenAt >= WRITE_MS) void this.#write();
-  }
-
   #write(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#writtenAt = performance.now();
     this.#status = { ...this.#status, updated: new Date().toISOString() };
     const text = `${JSON.stringify(this.#status, undefined, 2)}\n`;
@@ -131,7 +139,7 @@ export class StatusFile {
 
 /**
  * The status of a job; undefined where the job has not begun.
- * @throws InputError for a file that is no status
+ * @throws InputError for a file that is no status; RunError if the disk refuses
  */
 export async function readStatus(path: string): Promise<JobStatus | undefined> {
   let text: string;
@@ -139,7 +147,7 @@ export async function readStatus(path: string): Promise<JobStatus | undefined> {
     text = await readFile(path, "utf8");
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
+    throw new RunError(`readStatus: ${path}: ${String(error)}`, { cause: error });
   }
   try {
     return statusSchema.parse(JSON.parse(text));

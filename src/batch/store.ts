@@ -3,10 +3,10 @@
  * with a shard's name is whole and right, or it is not there; any number of processes, on any number of machines, may read and write.
  */
 
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { RunError } from "../errors.js";
-import { writeAtomically } from "../report/atomic-file.js";
+import { removeLeftovers, writeAtomically } from "../report/atomic-file.js";
 import { HASH } from "./identity.js";
 import { type ByteSource, bytesAsSource, readShard, shardPieces } from "./shard-file.js";
 import type { ShardResult } from "./shard-result.js";
@@ -40,21 +40,22 @@ export class ShardStore {
    */
   static async open(outputFolder: string, options: StoreOptions = {}): Promise<ShardStore> {
     const folder = join(outputFolder, FOLDER);
-    try {
+    await onDisk(folder, async () => {
       await mkdir(folder, { recursive: true });
-      await removeStale(folder);
-    } catch (error) {
-      throw new RunError(`ShardStore: ${folder}: ${messageOf(error)}`, { cause: error });
-    }
+      await removeLeftovers(folder, Date.now() - STALE_MS);
+    });
     return new ShardStore(folder, options);
   }
 
-  /** Whether the shard is there, every bit of it as it was written. A file that is not so is set aside, with a notice. */
+  /**
+   * Whether the shard is there, every bit of it as it was written. A file that is not so is set aside, with a notice.
+   * @throws RunError if the disk refuses
+   */
   async has(name: string): Promise<boolean> {
     return (await this.#read(name)) !== undefined;
   }
 
-  /** @throws RunError for a shard that is not there, or is broken: it is set aside then, with a notice */
+  /** @throws RunError for a shard that is not there, or is broken: it is set aside then, with a notice; if the disk refuses */
   async read(name: string): Promise<ShardResult> {
     const result = await this.#read(name);
     if (!result) throw missing(name);
@@ -72,7 +73,7 @@ export class ShardStore {
   }
 
   /**
-   * A shard as bytes, to be sent to another store.
+   * A shard as bytes, to be sent to another store. In memory twice for a moment.
    * @throws as `read` does
    */
   async readBytes(name: string): Promise<Uint8Array> {
@@ -81,7 +82,7 @@ export class ShardStore {
   }
 
   /**
-   * Puts a shard in place that comes from another store.
+   * Puts a shard in place that comes from another store. In memory twice for a moment.
    * @throws RunError for bytes that are not this shard, whole; as `write` does
    */
   async writeBytes(name: string, bytes: Uint8Array): Promise<void> {
@@ -90,9 +91,13 @@ export class ShardStore {
     await writeAtomically(path, (handle) => writeAll(handle, bytes));
   }
 
-  /** Removes a shard, if it is there. */
+  /**
+   * Removes a shard, if it is there.
+   * @throws RunError if the disk refuses
+   */
   async remove(name: string): Promise<void> {
-    await rm(this.#path(name), { force: true });
+    const path = this.#path(name);
+    await onDisk(path, () => rm(path, { force: true }));
   }
 
   /** The only way from a name to a path: nothing but a hash becomes one. */
@@ -105,22 +110,20 @@ export class ShardStore {
   /** Undefined for a shard that is not there, or is broken. */
   async #read(name: string): Promise<ShardResult | undefined> {
     const path = this.#path(name);
-    let handle: FileHandle;
-    try {
-      handle = await open(path, "r");
-    } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-      throw new RunError(`ShardStore: ${path}: ${messageOf(error)}`, { cause: error });
-    }
-    try {
-      return await readShard(name, await fileAsSource(handle, path));
-    } catch (error) {
-      if (!(error instanceof RunError)) throw error;
-      await this.#setAside(path, handle, error.message);
-      return undefined;
-    } finally {
-      await handle.close();
-    }
+    return await onDisk(path, async () => {
+      const handle = await openExisting(path);
+      if (!handle) return undefined;
+      try {
+        return await readShard(name, await fileAsSource(handle, path));
+      } catch (error) {
+        // What the file system refuses is no fault of the file, and not told of by a RunError before `onDisk`.
+        if (!(error instanceof RunError)) throw error;
+        await this.#setAside(path, handle, error.message);
+        return undefined;
+      } finally {
+        await handle.close();
+      }
+    });
   }
 
   /** Moves a broken file out of the way, unless somebody has replaced it meanwhile. */
@@ -129,6 +132,16 @@ export class ShardStore {
     if (there === undefined || there.ino !== read.ino) return;
     await rename(path, `${path}${BROKEN}`);
     this.#notice(`${path}: ${why}; it is made again`);
+  }
+}
+
+/** Undefined where there is no file. */
+async function openExisting(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, "r");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
   }
 }
 
@@ -154,19 +167,16 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   }
 }
 
-async function removeStale(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (!name.endsWith(".tmp")) continue;
-    const path = join(folder, name);
-    const file = await stat(path).catch(() => undefined);
-    if (file && file.mtimeMs < Date.now() - STALE_MS) await rm(path, { force: true });
-  }
-}
-
 function missing(name: string): RunError {
   return new RunError(`ShardStore: expected shard ${name}, got none`);
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Names the file where the file system refuses. */
+async function onDisk<Result>(path: string, body: () => Promise<Result>): Promise<Result> {
+  try {
+    return await body();
+  } catch (error) {
+    if (!(error instanceof Error && "syscall" in error)) throw error;
+    throw new RunError(`ShardStore: ${path}: ${error.message}`, { cause: error });
+  }
 }

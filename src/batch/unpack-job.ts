@@ -1,8 +1,5 @@
 /** @file A job as the functions of the library take it, checked against the model that it is for. */
 
-import { checkGradient } from "../atp/batches.js";
-import { checkMethod } from "../atpstar/estimate.js";
-import { checkComplete } from "../bounds/observe.js";
 import { InputError } from "../errors.js";
 import type { ModelConfig } from "../model/config.js";
 import { makeNodeSpace, type NodeSpace } from "../nodes/node-space.js";
@@ -30,22 +27,17 @@ export interface UnpackedJob {
  * Checks all that can be wrong with a job on a model, before anything is run.
  *
  * @param job of the shape of a job; see `parseJob`
- * @throws InputError for pairs, metrics, sites, positions, a method or a source that do not fit the model or each other
+ * @throws InputError for pairs, metrics, sites, positions or a source that do not fit the model or each other
  */
 export function unpackJob(job: Job, config: ModelConfig): UnpackedJob {
-  const { source, method, direction } = job;
+  const { source } = job;
   const pairs = job.pairs.map((pair) => pairOf(pair, config));
   const [first, ...also] = metricsByName(job.metrics.map((metric) => metricOf(metric, config)));
   if (!first) throw new InputError("unpackJob: expected at least one metric, got none");
   for (const metric of [first, ...also]) checkPairsForMetric(pairs, metric);
-  if (method !== undefined) {
-    checkGradient(first, direction);
-    checkMethod(method, config.layers, first);
-  }
   checkCorrupted(pairs, source.kind);
   if (source.kind === "noise") for (const pair of pairs) noisedPositions(pair, source.at);
   const space = makeNodeSpace(config, job.sites, positionLabels(job.positions, pairs));
-  if (job.byPair) checkComplete(space, pairs);
   const meanPairs =
     source.kind === "mean" && source.pairs ? source.pairs.map((pair) => pairOf(pair, config)) : undefined;
   if (meanPairs) checkCorrupted(meanPairs, source.kind);

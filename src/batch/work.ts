@@ -16,9 +16,10 @@ import { noiseSource } from "../sources/noise.js";
 import type { PatchSource } from "../sources/source.js";
 import { zeroSource } from "../sources/zero.js";
 import { packageVersion } from "../version.js";
-import { hashJob } from "./identity.js";
+import { type JobHashes, jobHashes } from "./identity.js";
 import type { Job } from "./job.js";
 import { planOfWorker } from "./job-memory.js";
+import { checkUnchanged, type ModelFiles } from "./model-hash.js";
 import {
   estimateResult,
   type ShardFacts,
@@ -27,12 +28,13 @@ import {
   verifyResult,
 } from "./shard-result.js";
 import type { EstimateTask, Range, SampleTask, ShardTask, VerifyTask } from "./shard-task.js";
-import { DEFAULT_SHARD_NODES, DEFAULT_SHARD_PAIRS } from "./spec.js";
 import { type UnpackedJob, unpackJob } from "./unpack-job.js";
 
 export interface JobWorkOptions {
   /** With config.json and safetensors, on this machine. Whether it is the job's model is for the caller to check, by its hash. */
   readonly modelFolder: string;
+  /** Its files as they were when the caller hashed them: a streamed model reads them for as long as it is open. */
+  readonly modelFiles: ModelFiles;
   /** What this process may take in all, in bytes: layers that do not fit are read when they are needed. Default: all are in memory. */
   readonly memoryBudget?: number;
   readonly signal?: AbortSignal;
@@ -43,6 +45,7 @@ export interface JobWork {
   /**
    * Computes one shard; one at a time.
    * @throws InputError for a task that does not fit the job; RunError if a metric is not finite; the signal's reason
+   * @throws ModelChanged, an InputError, where the model is not the one any more that was hashed
    */
   compute(task: ShardTask, options?: { readonly signal?: AbortSignal }): Promise<ShardResult>;
   /** Frees model and source. */
@@ -55,12 +58,12 @@ export interface JobWork {
  * How many threads the engine's library has is decided by the environment before it is started: see `job.threads`.
  * @param job of the shape of a job; see `parseJob`
  * @throws InputError for a job of another version, an engine that cannot be started or is not the running one, a model that cannot be
- *   loaded or does not fit the job, or a memory budget that cannot be met
+ *   loaded, does not fit the job or is not the one any more that was hashed (ModelChanged), or a memory budget that cannot be met
  * @throws the signal's reason
  */
 export async function openJobWork(
   job: Job,
-  { modelFolder, memoryBudget, signal }: JobWorkOptions,
+  { modelFolder, modelFiles, memoryBudget, signal }: JobWorkOptions,
 ): Promise<JobWork> {
   const version = packageVersion();
   if (job.atpkit !== version) {
@@ -70,6 +73,8 @@ export async function openJobWork(
   }
   const engine = await startEngine({ prefer: job.backend });
   signal?.throwIfAborted();
+  const checkModel = () => checkUnchanged(modelFolder, modelFiles);
+  await checkModel();
   const opened = await openModel(modelFolder);
   try {
     const unpacked = unpackJob(job, opened.config);
@@ -78,7 +83,9 @@ export async function openJobWork(
       onProgress: () => signal?.throwIfAborted(),
     });
     try {
-      return new Work(job, unpacked, engine, model, await sourceOf(job, unpacked, model, signal));
+      await checkModel();
+      const source = await sourceOf(job, unpacked, model, signal);
+      return new Work(job, unpacked, engine, model, source, checkModel);
     } catch (error) {
       model.dispose();
       throw error;
@@ -95,10 +102,9 @@ function streamingWithin(
   { checkpoint }: OpenedModel,
   memoryBytes: number,
 ): Pick<LoadOptions, "streaming"> {
-  const sizes = { pairs: DEFAULT_SHARD_PAIRS, nodes: DEFAULT_SHARD_NODES };
   const budgets = { memoryBytes, activationBytes: job.activationBudgetBytes };
   const held = process.memoryUsage.rss();
-  const plan = planOfWorker(job, unpacked, checkpoint, sizes, budgets, held, "openJobWork: memoryBudget");
+  const plan = planOfWorker(job, unpacked, checkpoint, budgets, held, "openJobWork: memoryBudget");
   return plan.inMemory ? {} : { streaming: { residentLayers: plan.residentLayers } };
 }
 
@@ -126,7 +132,7 @@ async function sourceOf(
 }
 
 class Work implements JobWork {
-  readonly #hash: string;
+  readonly #hashes: JobHashes;
 
   constructor(
     readonly job: Job,
@@ -134,14 +140,28 @@ class Work implements JobWork {
     readonly engine: Engine,
     readonly model: Model,
     readonly source: PatchSource | undefined,
+    readonly checkModel: () => Promise<void>,
   ) {
-    this.#hash = hashJob(job);
+    this.#hashes = jobHashes(job);
   }
 
   async compute(task: ShardTask, { signal }: { readonly signal?: AbortSignal } = {}): Promise<ShardResult> {
+    await this.checkModel();
+    const result = await this.#compute(task, signal);
+    // A streamed model has read its files meanwhile.
+    await this.checkModel();
+    return result;
+  }
+
+  dispose(): void {
+    this.source?.dispose();
+    this.model.dispose();
+  }
+
+  async #compute(task: ShardTask, signal: AbortSignal | undefined): Promise<ShardResult> {
     const began = performance.now();
     const facts = (): ShardFacts => ({
-      job: this.#hash,
+      job: this.#hashes[task.kind],
       seconds: (performance.now() - began) / 1000,
       device: this.engine.device,
     });
@@ -155,18 +175,7 @@ class Work implements JobWork {
     }
   }
 
-  dispose(): void {
-    this.source?.dispose();
-    this.model.dispose();
-  }
-
-  async #estimate({ pairs }: EstimateTask, signal: AbortSignal | undefined) {
-    const { method, byPair } = this.job;
-    if (method === undefined) {
-      throw new InputError(
-        "compute: expected a job that estimates, got an estimate task of one that patches every node",
-      );
-    }
+  async #estimate({ pairs, method, byPair }: EstimateTask, signal: AbortSignal | undefined) {
     const { space, metrics } = this.unpacked;
     const { activationBudgetBytes: streamBudgetBytes } = this.job;
     const options = { ...this.#control(signal), metric: metrics[0], space, byPair, streamBudgetBytes };

@@ -2,7 +2,7 @@
 
 import { runJob } from "../batch/coordinator.js";
 import { LocalRunner } from "../batch/local/local-runner.js";
-import { jobFiles } from "../batch/outputs.js";
+import { portableJobFile } from "../batch/outputs.js";
 import { prepareJob } from "../batch/prepare-job.js";
 import { type CliContext, printNote } from "./context.js";
 import type { BatchRunCommandOptions } from "./options.js";
@@ -30,12 +30,13 @@ export async function batchRunCommand(
       onDownload: progress.download,
     });
     progress.finish();
-    const { outputFolder, modelFolder, job, spec } = prepared;
+    const { outputFolder, modelFolder, modelFiles, job, spec } = prepared;
     context.saved = `the finished shards are in ${outputFolder}; run it again and it goes on from there`;
     const runner = new LocalRunner({
       modelFolder,
+      modelFiles,
       outputFolder,
-      jobFile: jobFiles(outputFolder).job,
+      jobFile: portableJobFile(prepared),
       workers,
       retries: spec.shards.retries,
       ...(job.threads !== undefined && { threads: job.threads }),

@@ -14,10 +14,11 @@ import { type CliContext, printNote } from "./context.js";
 import type { BatchSubmitCommandOptions } from "./options.js";
 import { printRun } from "./print-run.js";
 import { showProgress } from "./progress.js";
+import { reportOfRun } from "./report-command.js";
 
 export async function batchSubmitCommand(
   specFile: string,
-  { queue, prefix, json, verbose }: BatchSubmitCommandOptions,
+  { queue, prefix, report, json, verbose }: BatchSubmitCommandOptions,
   context: CliContext,
 ): Promise<void> {
   context.verbose = verbose === true;
@@ -57,7 +58,8 @@ export async function batchSubmitCommand(
         onProgress: progress.stage,
       });
       progress.finish();
-      printRun(saved, files, json === true, certificate);
+      const page = await reportOfRun({ out: outputFolder, ...(report && { report }) });
+      printRun(saved, { ...files, ...page }, json === true, certificate);
     } finally {
       await runner.close();
     }

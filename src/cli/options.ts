@@ -130,6 +130,7 @@ export interface QueueOptions {
 }
 
 export interface BatchSubmitCommandOptions extends QueueOptions {
+  readonly report?: true;
   readonly json?: true;
   readonly verbose?: true;
 }

@@ -189,7 +189,10 @@ export function makeProgram(context: CliContext): Command {
     .description("run a job whose shards are made by workers behind a queue, or go on where it was")
     .argument("<job.json>", "what to do (format: atp batch run --help)")
     .action((job: string, options: BatchSubmitCommandOptions) => batchSubmitCommand(job, options, context));
-  addReportOptions(addQueueOptions(batchSubmit, { mandatory: true })).addHelpText("after", QUEUE_HELP);
+  addReportOptions(addPageOption(addQueueOptions(batchSubmit, { mandatory: true }))).addHelpText(
+    "after",
+    QUEUE_HELP,
+  );
 
   const worker = program
     .command("worker")

@@ -59,12 +59,12 @@ async function hashedModel(name: string, context: CliContext, progress: Progress
   try {
     const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "atpkit");
     await mkdir(cache, { recursive: true });
-    const hash = await hashModel(opened.folder, {
+    const hashed = await hashModel(opened.folder, {
       cacheFile: join(cache, MODEL_HASH_CACHE),
       signal: context.signal,
       onProgress: (done, total) => progress.stage({ stage: "hash", done, total }),
     });
-    return { name, folder: opened.folder, hash };
+    return { name, folder: opened.folder, ...hashed };
   } finally {
     progress.finish();
     await opened.close();

@@ -5,9 +5,12 @@
 
 import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { RunError } from "../errors.js";
+
+/** What `temporaryFor` gives. */
+const TEMPORARY = /^\..+\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp$/;
 
 /** Temporary files of this process, for an exit that waits for nobody. */
 const temporaries = new Set<string>();
@@ -20,8 +23,7 @@ export async function writeAtomically(
   path: string,
   write: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
-  // Others may be writing the same file: in this process, or on a machine that has the same folder.
-  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
+  const temporary = temporaryFor(path);
   temporaries.add(temporary);
   try {
     const handle = await open(temporary, "w");
@@ -39,6 +41,24 @@ export async function writeAtomically(
     throw new RunError(`writeAtomically: ${path}: ${error.message}`, { cause: error });
   } finally {
     temporaries.delete(temporary);
+  }
+}
+
+/** A name beside a file that nobody else uses: others may be writing the same file, here or on a machine that has the same folder. */
+export function temporaryFor(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
+}
+
+/**
+ * Removes temporary files of a folder that killed processes have left.
+ * @param before those that nobody has written to since then, ms
+ */
+export async function removeLeftovers(folder: string, before: number): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!TEMPORARY.test(name)) continue;
+    const path = join(folder, name);
+    const file = await stat(path).catch(() => undefined);
+    if (file && file.mtimeMs < before) await rm(path, { force: true });
   }
 }
 

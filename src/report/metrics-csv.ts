@@ -7,7 +7,7 @@
  * over the base runs of the same pairs, so that in every row the change is `metric − metric_base`, whichever pairs it has.
  */
 
-import type { MetricOfRuns } from "../exact/patched-runs.js";
+import { type MetricSums, sumMetric } from "../exact/metric-sums.js";
 import type { VerifiedRanking } from "../localize.js";
 import { formatNodeId } from "../nodes/node-id.js";
 import { nodeAt } from "../nodes/node-space.js";
@@ -23,15 +23,26 @@ export const NODE_COLUMNS = ["node", "site", "layer", "index", "position"] as co
 export interface MetricsTable {
   /** What the cells of a patch say; the first is its id. */
   readonly columns: readonly string[];
-  /** Places of the patches on the second axis of every `patched`. */
+  /** Places of the patches in the sums of every metric. */
   readonly order: Uint32Array;
   readonly cellsOf: (place: number) => string[];
   /** At least one. */
-  readonly metrics: readonly MetricOfRuns[];
+  readonly metrics: readonly MetricSums[];
 }
 
 /** The nodes of a ranking, best first. */
-export function nodeMetrics({ space, verified: { nodes }, order, metrics }: VerifiedRanking): MetricsTable {
+export function nodeMetrics({ metrics, ...ranking }: VerifiedRanking): MetricsTable {
+  return nodeMetricSums(ranking, metrics.map(sumMetric));
+}
+
+/**
+ * The same from sums over pairs, of runs that are not all held.
+ * @param metrics their patches in the order of the verified nodes
+ */
+export function nodeMetricSums(
+  { space, verified: { nodes }, order }: Pick<VerifiedRanking, "space" | "verified" | "order">,
+  metrics: readonly MetricSums[],
+): MetricsTable {
   const placeOf = new Uint32Array(space.size);
   nodes.forEach((node, place) => {
     placeOf[node] = place;
@@ -54,7 +65,7 @@ export function windowMetrics({ space, shape, starts, order, metrics }: WindowRa
     columns: WINDOW_COLUMNS,
     order,
     cellsOf: (place) => windowCells(partsOfWindow(space, shape, starts[place])),
-    metrics,
+    metrics: metrics.map(sumMetric),
   };
 }
 
@@ -82,30 +93,28 @@ export async function writeMetricsCsv(
 }
 
 function* rowsOf({ columns, order, cellsOf, metrics }: MetricsTable): Generator<string[]> {
-  const [{ base, patched }] = metrics;
+  const [{ base, count }] = metrics;
   const pairs = base.length;
-  const patches = patched.length / pairs;
-  const all = Array.from(base.keys());
   const unpatched = columns.slice(1).map(() => "");
-  const baseMeans = metrics.map((metric) => meanOver(all, (pair) => metric.base[pair]));
-  const sourceMeans = metrics.map((metric) => meanOver(all, (pair) => metric.source[pair]));
+  const baseMeans = metrics.map((metric) => meanText(sumOf(metric.base), pairs));
+  const sourceMeans = metrics.map((metric) => meanText(sumOf(metric.source), pairs));
   yield ["base", ...unpatched, String(pairs), ...baseMeans, ...baseMeans];
   yield ["source", ...unpatched, String(pairs), ...sourceMeans, ...baseMeans];
   for (const place of order) {
-    const having = all.filter((pair) => !Number.isNaN(patched[pair * patches + place]));
     yield [
       ...cellsOf(place),
-      String(having.length),
-      ...metrics.map((metric) => meanOver(having, (pair) => metric.patched[pair * patches + place])),
-      ...metrics.map((metric) => meanOver(having, (pair) => metric.base[pair])),
+      String(count[place]),
+      ...metrics.map((metric) => meanText(metric.patched[place], metric.count[place])),
+      ...metrics.map((metric) => meanText(metric.patchedBase[place], metric.count[place])),
     ];
   }
 }
 
+function sumOf(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
 /** An empty cell where no pair has it. */
-function meanOver(pairs: readonly number[], read: (pair: number) => number): string {
-  if (pairs.length === 0) return "";
-  let sum = 0;
-  for (const pair of pairs) sum += read(pair);
-  return float32Text(sum / pairs.length);
+function meanText(sum: number, pairs: number): string {
+  return pairs === 0 ? "" : float32Text(sum / pairs);
 }

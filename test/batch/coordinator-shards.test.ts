@@ -4,6 +4,10 @@ import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promi
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { hashOf } from "../../src/batch/identity.js";
+import type { Job } from "../../src/batch/job.js";
+import type { ShardRunner } from "../../src/batch/shard-runner.js";
+import type { NamedTask } from "../../src/batch/shard-task.js";
 import { InputError } from "../../src/errors.js";
 import { loadModel, localize, type Model, metricByName, readPairs } from "../../src/index.js";
 import { samplePairs } from "../../src/prompts/sample-pairs.js";
@@ -75,6 +79,108 @@ describe("a job that was run", () => {
     expect([...kept].every(([name, time]) => now.get(name) === time)).toBe(true);
     expect(now.size).toBe(kept.size + 2);
     await writeJob(JOB, join(job.specFile, ".."));
+  });
+});
+
+/** A runner that does something between being done and saying so. */
+function after(runner: ShardRunner, then: (tasks: readonly NamedTask[]) => Promise<void>): ShardRunner {
+  return {
+    run: async (tasks, events, signal) => {
+      const failed = await runner.run(tasks, events, signal);
+      await then(tasks);
+      return failed;
+    },
+    close: () => runner.close(),
+  };
+}
+
+/** Makes no verify shards. */
+function withoutVerify(runner: ShardRunner): ShardRunner {
+  return {
+    run: (tasks, events, signal) =>
+      tasks[0].task.kind === "verify"
+        ? Promise.reject(new Error("enough"))
+        : runner.run(tasks, events, signal),
+    close: () => runner.close(),
+  };
+}
+
+async function invert(file: string): Promise<void> {
+  await writeFile(
+    file,
+    (await readFile(file)).map((byte) => ~byte),
+  );
+}
+
+describe("a shard that is damaged after it was made", () => {
+  it("is made again, and counted once", async () => {
+    const job = await writeJob(JOB);
+    const damaged: string[] = [];
+    await run(job, 1, {}, (runner) =>
+      after(runner, async ([{ name, task }]) => {
+        if (task.kind !== "verify" || damaged.length > 0) return;
+        damaged.push(name);
+        await invert(join(job.output, "shards", `${name}.shard`));
+      }),
+    );
+    expect(damaged).toHaveLength(1);
+    const status = JSON.parse(await readFile(join(job.output, "status.json"), "utf8"));
+    expect(status).toMatchObject({
+      state: "done",
+      stage: "verify",
+      shards: { done: 2, total: 2, failed: 0 },
+    });
+    const undamaged = await writeJob(JOB);
+    await run(undamaged, 1);
+    expect(await resultsOf(job)).toEqual(await resultsOf(undamaged));
+  });
+});
+
+describe("the outputs of an earlier job", () => {
+  const OUTPUTS = ["manifest.json", "ranked.csv", "scores.parquet", "summary.json"];
+
+  async function outputsOf({ output }: JobFolder): Promise<Record<string, string>> {
+    const names = (await readdir(output)).filter((name) => OUTPUTS.includes(name)).sort();
+    return Object.fromEntries(
+      await Promise.all(names.map(async (name) => [name, await readFile(join(output, name), "utf8")])),
+    );
+  }
+
+  it("do not stay beside the list of another one, and stay as they are while the same one is run again", async () => {
+    const job = await writeJob(JOB);
+    await run(job, 1);
+    const before = await outputsOf(job);
+    expect(Object.keys(before)).toEqual(OUTPUTS);
+    for (const name of (await shardsOf(job)).keys()) await invert(join(job.output, "shards", name));
+    await expect(run(job, 1, {}, withoutVerify)).rejects.toThrow("enough");
+    expect(await outputsOf(job)).toEqual(before);
+
+    await writeJob({ ...JOB, verify: { topK: 12 } }, join(job.specFile, ".."));
+    await expect(run(job, 1, {}, withoutVerify)).rejects.toThrow("enough");
+    const { "summary.json": summary, ...others } = await outputsOf(job);
+    expect(Object.keys(others)).toEqual(["ranked.csv"]);
+    expect(JSON.parse(summary)).toMatchObject({ nodes: { verified: 0 }, options: { verify: { topK: 12 } } });
+    expect(others["ranked.csv"]).not.toBe(before["ranked.csv"]);
+
+    await run(job, 1);
+    const manifest = JSON.parse((await outputsOf(job))["manifest.json"]);
+    expect(manifest).toMatchObject({ spec: { verify: { topK: 12 } }, missing: [] });
+  });
+
+  it("leave its own portable job where a worker of it finds it", async () => {
+    const job = await writeJob({ ...JOB, maxPairs: 2 });
+    await run(job, 1);
+    await writeJob({ ...JOB, maxPairs: 1 }, join(job.specFile, ".."));
+    await run(job, 1);
+    const names = (await readdir(job.output)).filter((name) =>
+      /^portable-job-[0-9a-f]{64}\.json$/.test(name),
+    );
+    const pairs = names.map(async (name) => {
+      const portable: Job = JSON.parse(await readFile(join(job.output, name), "utf8"));
+      expect(name).toBe(`portable-job-${hashOf(portable)}.json`);
+      return portable.pairs.length;
+    });
+    expect((await Promise.all(pairs)).sort()).toEqual([1, 2]);
   });
 });
 

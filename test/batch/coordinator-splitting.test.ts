@@ -65,9 +65,10 @@ describe("nodes and pairs", () => {
       { kind: "verify", nodes: [7], pairs: { first: 0, end: 3 } },
       { kind: "verify", nodes: [7], pairs: { first: 3, end: 4 } },
     ]);
-    expect(estimateTasks(4, SIZES)).toEqual([
-      { kind: "estimate", pairs: { first: 0, end: 3 } },
-      { kind: "estimate", pairs: { first: 3, end: 4 } },
+    const how = { method: "atp*", byPair: true } as const;
+    expect(estimateTasks(4, SIZES, how)).toEqual([
+      { kind: "estimate", pairs: { first: 0, end: 3 }, ...how },
+      { kind: "estimate", pairs: { first: 3, end: 4 }, ...how },
     ]);
   });
 });

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { canonicalJson, hashJob, shardName } from "../../src/batch/identity.js";
+import { canonicalJson, hashJob, jobHashes, nameTask, shardName } from "../../src/batch/identity.js";
 import type { Job } from "../../src/batch/job.js";
 import { parseJob } from "../../src/batch/parse-job.js";
 import { JOB_PAIRS, jobByHand } from "../support/job-by-hand.js";
@@ -17,19 +17,17 @@ function reversed(value: unknown): unknown {
   );
 }
 
-/** Each way in which a job can differ from the one by hand: all of its fields, and all of a pair's. */
+/** Each way in which a job's numbers can differ from those of the one by hand: all fields of it and of a pair that decide them. */
 const CHANGES: Readonly<Record<string, Partial<Job>>> = {
   atpkit: { atpkit: "9.9.9" },
   backend: { backend: jobByHand().backend === "wasm" ? "tensorflow" : "wasm" },
   threads: { threads: 1 },
   otherThreads: { threads: 2 },
-  modelName: { model: { ...jobByHand().model, name: "other" } },
   modelHash: { model: { ...jobByHand().model, hash: "1".repeat(64) } },
   fewerPairs: { pairs: JOB_PAIRS.slice(1) },
   orderOfPairs: { pairs: [...JOB_PAIRS].reverse() },
   ...Object.fromEntries(
     Object.entries({
-      name: "other",
       clean: [83, 17, 11, 81, 7, 3, 86],
       corrupted: [83, 29, 11, 81, 19, 3, 86],
       noCorrupted: undefined,
@@ -37,7 +35,6 @@ const CHANGES: Readonly<Record<string, Partial<Job>>> = {
       wrong: [8],
       roles: [["subject", 1] as const, ["end", 6] as const],
       metricPosition: 5,
-      origin: "elsewhere",
     }).map(([field, value]) => [
       `pair ${field}`,
       {
@@ -62,10 +59,17 @@ const CHANGES: Readonly<Record<string, Partial<Job>>> = {
   sites: { sites: ["q", "k", "z"] },
   orderOfSites: { sites: ["k", "q", "z", "mlpOut"] },
   positions: { positions: "all" },
-  method: { method: "atp" },
-  byPair: { byPair: true },
   batchSize: { batchSize: 3 },
   activationBudgetBytes: { activationBudgetBytes: 2 ** 25 },
+};
+
+/** Each way in which a job can differ without a number being another one. */
+const NAMES: Readonly<Record<string, Partial<Job>>> = {
+  modelName: { model: { ...jobByHand().model, name: "./other/../gpt2" } },
+  pairName: { pairs: JOB_PAIRS.map((pair) => ({ ...pair, name: `${pair.name}2` })) },
+  noPairName: { pairs: JOB_PAIRS.map(({ name: _, ...pair }) => pair) },
+  pairOrigin: { pairs: JOB_PAIRS.map((pair) => ({ ...pair, origin: `${pair.origin}:2` })) },
+  workload: { workload: { byPair: true, pairs: 1, nodes: 1 } },
 };
 
 describe("hashJob", () => {
@@ -73,7 +77,14 @@ describe("hashJob", () => {
     expect(canonicalJson({ b: [1, { d: -0.5, c: null }], a: "ü", e: undefined })).toBe(
       '{"a":"ü","b":[1,{"c":null,"d":-0.5}]}',
     );
-    const text = canonicalJson(jobByHand());
+    const { pairs, workload: _, ...job } = jobByHand();
+    const hashed = {
+      ...job,
+      model: { hash: job.model.hash },
+      pairs: pairs.map(({ name: _name, origin: _origin, ...pair }) => pair),
+    };
+    const text = canonicalJson(hashed);
+    expect(text).not.toContain("gpt2");
     expect(hashJob(jobByHand())).toBe(createHash("sha256").update(text).digest("hex"));
   });
 
@@ -91,25 +102,43 @@ describe("hashJob", () => {
     expect(new Set(hashes).size).toBe(names.length);
   });
 
-  it("differs when any number, text or truth value anywhere in the job does", () => {
-    const job = jobByHand({
-      threads: 2,
-      source: { kind: "noise", at: ["end", 1], multiple: 3, draws: 2, seed: 0 },
-    });
-    const leaves = leavesOf(job);
-    expect(leaves.length).toBeGreaterThan(100);
-    fc.assert(
-      fc.property(
-        fc.constantFrom(...leaves),
-        fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.string()),
-        (path, other) => {
-          const before = valueAt(job, path);
-          fc.pre(!Object.is(before, other) && !(before === 0 && other === 0));
-          expect(sha(changed(job, path, other))).not.toBe(sha(job));
-        },
-      ),
-    );
+  it("is the same where only names that people read, or plans of memory, differ", () => {
+    for (const changes of Object.values(NAMES)) {
+      expect(jobByHand(changes)).not.toEqual(jobByHand());
+      expect(hashJob(jobByHand(changes))).toBe(hashJob(jobByHand()));
+    }
+    const meanOf = (pairs: Job["pairs"]) => hashJob(jobByHand({ source: { kind: "mean", pairs } }));
+    for (const { pairs = JOB_PAIRS } of Object.values(NAMES)) expect(meanOf(pairs)).toBe(meanOf(JOB_PAIRS));
+    expect(meanOf(JOB_PAIRS.slice(1))).not.toBe(meanOf(JOB_PAIRS));
   });
+
+  it.each<[string, Job["source"]]>([
+    ["noise", { kind: "noise", at: ["end", 1], multiple: 3, draws: 2, seed: 0 }],
+    ["a mean", { kind: "mean", pairs: JOB_PAIRS.slice(2) }],
+  ])(
+    "differs when any number, text or truth value anywhere in the job does, but for those: with %s",
+    (_, source) => {
+      const job = jobByHand({ threads: 2, source });
+      const leaves = leavesOf(job);
+      expect(leaves.length).toBeGreaterThan(100);
+      const isRead = (path: Path) =>
+        !(path[0] === "workload" || /^(model,name|(source,)?pairs,\d+,(name|origin))$/.test(path.join()));
+      expect(leaves.filter(isRead).length).toBeGreaterThan(100);
+      expect(leaves.filter((path) => !isRead(path)).length).toBeGreaterThan(10);
+      fc.assert(
+        fc.property(
+          fc.constantFrom(...leaves),
+          fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.string()),
+          (path, other) => {
+            const before = valueAt(job, path);
+            fc.pre(!Object.is(before, other) && !(before === 0 && other === 0));
+            const hash = hashJob(changed(job, path, other) as Job);
+            expect([path, hash === hashJob(job)]).toEqual([path, !isRead(path)]);
+          },
+        ),
+      );
+    },
+  );
 
   it("refuses numbers that JSON has no text for", () => {
     expect(() => canonicalJson({ x: Number.NaN })).toThrow(
@@ -118,14 +147,45 @@ describe("hashJob", () => {
   });
 });
 
+describe("jobHashes", () => {
+  it("differ for every kind with everything that it reads; with further metrics, for verify shards alone", () => {
+    const before = jobHashes(jobByHand());
+    expect(before.verify).toBe(hashJob(jobByHand()));
+    const more = jobHashes(jobByHand({ metrics: [{ output: "logit-diff" }, { output: "logit" }] }));
+    expect(more).toEqual({ ...before, verify: more.verify });
+    expect(more.verify).not.toBe(before.verify);
+    const { moreMetrics: _, ...others } = CHANGES;
+    for (const [name, changes] of Object.entries(others)) {
+      const after = jobHashes(jobByHand(changes));
+      for (const kind of ["estimate", "verify", "sample"] as const)
+        expect([name, kind, after[kind] === before[kind]]).toEqual([name, kind, false]);
+    }
+  });
+
+  it("name a task by the one of its kind", () => {
+    const hashes = { estimate: "1".repeat(64), verify: "2".repeat(64), sample: "3".repeat(64) };
+    const pairs = { first: 0, end: 1 };
+    for (const task of [
+      { kind: "estimate", pairs, method: "atp", byPair: false },
+      { kind: "verify", pairs, nodes: [1] },
+      { kind: "sample", excluded: [], probability: 0.5, seed: 0, samples: pairs },
+    ] as const) {
+      expect(nameTask(hashes, task)).toEqual({ name: shardName(hashes[task.kind], task), task });
+    }
+  });
+});
+
 describe("shardName", () => {
   it("is 64 digits that depend on the job and on every part of the task", () => {
     const job = hashJob(jobByHand());
+    const estimate = { kind: "estimate", pairs: { first: 0, end: 2 }, method: "atp", byPair: false } as const;
     const names = [
-      shardName(job, { kind: "estimate", pairs: { first: 0, end: 2 } }),
-      shardName(job, { kind: "estimate", pairs: { first: 0, end: 3 } }),
-      shardName(job, { kind: "estimate", pairs: { first: 1, end: 2 } }),
-      shardName("f".repeat(64), { kind: "estimate", pairs: { first: 0, end: 2 } }),
+      shardName(job, estimate),
+      shardName(job, { ...estimate, pairs: { first: 0, end: 3 } }),
+      shardName(job, { ...estimate, pairs: { first: 1, end: 2 } }),
+      shardName(job, { ...estimate, method: "atp*" }),
+      shardName(job, { ...estimate, byPair: true }),
+      shardName("f".repeat(64), estimate),
       shardName(job, { kind: "verify", pairs: { first: 0, end: 2 }, nodes: [1, 2] }),
       shardName(job, { kind: "verify", pairs: { first: 0, end: 2 }, nodes: [2, 1] }),
       shardName(job, { kind: "verify", pairs: { first: 0, end: 2 }, nodes: [12] }),
@@ -160,13 +220,10 @@ describe("shardName", () => {
     ];
     expect(new Set(names).size).toBe(names.length);
     for (const name of names) expect(name).toMatch(/^[0-9a-f]{64}$/);
-    expect(shardName(job, { pairs: { end: 2, first: 0 }, kind: "estimate" })).toBe(names[0]);
+    const { pairs, ...rest } = estimate;
+    expect(shardName(job, { ...rest, pairs: { end: pairs.end, first: pairs.first } })).toBe(names[0]);
   });
 });
-
-function sha(value: unknown): string {
-  return createHash("sha256").update(canonicalJson(value)).digest("hex");
-}
 
 type Path = readonly (string | number)[];
 

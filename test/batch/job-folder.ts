@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll } from "vitest";
 import { type JobOptions, runJob } from "../../src/batch/coordinator.js";
 import { LocalRunner } from "../../src/batch/local/local-runner.js";
-import { jobFiles } from "../../src/batch/outputs.js";
+import { portableJobFile } from "../../src/batch/outputs.js";
 import { type PreparedJob, prepareJob } from "../../src/batch/prepare-job.js";
 import type { ShardRunner } from "../../src/batch/shard-runner.js";
 import { projectRoot } from "../support/child-process.js";
@@ -38,9 +38,10 @@ export async function writeJob(spec: object, folder?: string): Promise<JobFolder
 
 /** The runner of a prepared job. */
 export function localRunner(prepared: PreparedJob, workers: number): LocalRunner {
-  const { modelFolder, outputFolder, spec } = prepared;
-  const jobFile = jobFiles(outputFolder).job;
-  return new LocalRunner({ modelFolder, outputFolder, jobFile, workers, retries: spec.shards.retries });
+  const { modelFolder, modelFiles, outputFolder, spec } = prepared;
+  const { retries } = spec.shards;
+  const jobFile = portableJobFile(prepared);
+  return new LocalRunner({ modelFolder, modelFiles, outputFolder, jobFile, workers, retries });
 }
 
 /**

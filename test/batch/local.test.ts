@@ -1,19 +1,21 @@
 /** Workers on this machine: what becomes of a shard whose worker fails or dies. */
 
-import { readdir } from "node:fs/promises";
+import { utimesSync } from "node:fs";
+import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it, vi } from "vitest";
-import { shardName } from "../../src/batch/identity.js";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { nameTask } from "../../src/batch/identity.js";
 import { LocalRunner } from "../../src/batch/local/local-runner.js";
 import { ShardProcess, ShardProcessDied } from "../../src/batch/local/shard-process.js";
-import { JobOutputs, jobFiles } from "../../src/batch/outputs.js";
+import { ModelChanged } from "../../src/batch/model-hash.js";
+import { JobOutputs, portableJobFile } from "../../src/batch/outputs.js";
 import { type PreparedJob, prepareJob } from "../../src/batch/prepare-job.js";
 import type { FailedShard } from "../../src/batch/shard-runner.js";
 import type { NamedTask, ShardTask } from "../../src/batch/shard-task.js";
 import { isRunning } from "../../src/batch/status.js";
 import { ShardStore } from "../../src/batch/store.js";
-import { InputError } from "../../src/errors.js";
-import { childrenOf, DEMO, until, writeJob } from "./job-folder.js";
+import { InputError, RunError } from "../../src/errors.js";
+import { childrenOf, DEMO, shardsOf, temporaryFolder, until, writeJob } from "./job-folder.js";
 
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
@@ -29,16 +31,16 @@ beforeAll(async () => {
 });
 
 function named(task: ShardTask): NamedTask {
-  return { name: shardName(prepared.jobHash, task), task };
+  return nameTask(prepared.jobHashes, task);
 }
 
 function estimate(first: number, end: number): NamedTask {
-  return named({ kind: "estimate", pairs: { first, end } });
+  return named({ kind: "estimate", pairs: { first, end }, method: "atp", byPair: false });
 }
 
 function places() {
-  const { modelFolder, outputFolder } = prepared;
-  return { modelFolder, outputFolder, jobFile: jobFiles(outputFolder).job };
+  const { modelFolder, modelFiles, outputFolder } = prepared;
+  return { modelFolder, modelFiles, outputFolder, jobFile: portableJobFile(prepared) };
 }
 
 async function runAll(runner: LocalRunner, tasks: readonly NamedTask[]) {
@@ -113,8 +115,13 @@ describe.skipIf(process.platform !== "linux")("a worker that is killed", () => {
   it("every time takes its shard with it at last, and no other", async () => {
     const runner = new LocalRunner({ ...places(), workers: 1, retries: 1 });
     const [fatal, harmless] = [estimate(1, 4), estimate(0, 4)];
-    const killed = new Set<number>();
-    let kills = 2;
+    await runAll(runner, [estimate(1, 2)]);
+    // With the shard in hand; and the next one while it starts, as twice in a row would be the end of the run.
+    const [first] = await childrenOf(process.pid);
+    const killed = new Set([first]);
+    let kills = 1;
+    const run = runAll(runner, [fatal, harmless]);
+    process.kill(first, "SIGKILL");
     const killer = setInterval(async () => {
       for (const child of await childrenOf(process.pid)) {
         if (kills === 0 || killed.has(child)) continue;
@@ -124,7 +131,7 @@ describe.skipIf(process.platform !== "linux")("a worker that is killed", () => {
       }
     }, 50);
     try {
-      const { done, failed } = await runAll(runner, [fatal, harmless]);
+      const { done, failed } = await run;
       expect(failed).toMatchObject([{ name: fatal.name, tries: 2 }]);
       expect(failed[0].error).toMatch(/^worker process \d+ ended with SIGKILL$/);
       expect(done).toEqual([harmless.name]);
@@ -132,6 +139,125 @@ describe.skipIf(process.platform !== "linux")("a worker that is killed", () => {
       clearInterval(killer);
       await runner.close();
     }
+  });
+});
+
+describe("a model that changes after the job was prepared", () => {
+  /** A job with a model of its own, and a worker's shards of it. */
+  async function ownJob() {
+    const folder = await temporaryFolder();
+    await cp(DEMO, join(folder, "model"), { recursive: true });
+    const spec = { maxPairs: 4, nodes: "z", positions: "roles", model: "model" };
+    const { specFile, output } = await writeJob(spec, folder);
+    const own = await prepareJob(specFile);
+    await new JobOutputs(own, undefined).saveJob();
+    const { modelFolder, modelFiles, outputFolder } = own;
+    const weights = join(modelFolder, "model.safetensors");
+    return {
+      places: { modelFolder, modelFiles, outputFolder, jobFile: portableJobFile(own) },
+      shards: [0, 1, 2].map((pair) =>
+        nameTask(own.jobHashes, {
+          kind: "estimate",
+          pairs: { first: pair, end: pair + 1 },
+          method: "atp",
+          byPair: false,
+        }),
+      ),
+      async change() {
+        const bytes = await readFile(weights);
+        bytes[bytes.length - 4] ^= 1;
+        await writeFile(weights, bytes);
+      },
+      made: async () => [...(await shardsOf({ specFile, output })).keys()],
+      text: `checkUnchanged: ${weights}: expected the model to stay as it was when the job was prepared or the worker started, got a file that has changed since`,
+    };
+  }
+
+  it("is not loaded, and ends the run for all shards", async () => {
+    const { places, shards, change, made, text } = await ownJob();
+    await change();
+    const worker = new ShardProcess(places);
+    await expect(worker.start()).rejects.toThrow(new ModelChanged(text));
+    await worker.close();
+    const runner = new LocalRunner({ ...places, workers: 2, retries: 3 });
+    await expect(runAll(runner, shards)).rejects.toThrow(new ModelChanged(text));
+    await runner.close();
+    expect(await made()).toEqual([]);
+  });
+
+  it("ends the run when it is loaded already: what is stored is of the model that was", async () => {
+    const { places, shards, made, text } = await ownJob();
+    const runner = new LocalRunner({ ...places, workers: 1, retries: 3 });
+    const retried: FailedShard[] = [];
+    const run = runner.run(shards, {
+      // The next shard is asked for in the same moment.
+      onDone: () => utimesSync(join(places.modelFolder, "model.safetensors"), 0, 0),
+      onRetry: (failure) => retried.push(failure),
+    });
+    await expect(run).rejects.toThrow(new ModelChanged(text));
+    await runner.close();
+    expect(retried).toEqual([]);
+    expect(await made()).toEqual([`${shards[0].name}.shard`]);
+  });
+});
+
+describe("what goes wrong beside the shards", () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  /** Lets processes that are started run this first. */
+  function begunWith(code: string): void {
+    vi.stubEnv("NODE_OPTIONS", `--import=data:text/javascript,${encodeURIComponent(code)}`);
+  }
+
+  it("ends the run where one process after the other dies before it is ready", async () => {
+    begunWith("process.exit(3)");
+    const runner = new LocalRunner({ ...places(), workers: 1, retries: 2 });
+    const retried: FailedShard[] = [];
+    const run = runner.run([estimate(0, 1), estimate(1, 2), estimate(2, 3)], {
+      onDone: () => {},
+      onRetry: (failure) => retried.push(failure),
+    });
+    const last = /^worker process \d+ ended with exit code 3$/;
+    const error = await run.catch((reason: unknown) => reason);
+    if (!(error instanceof RunError)) throw new Error(`expected a RunError, got ${error}`);
+    expect(error.message).toMatch(
+      /^LocalRunner: expected worker processes to start, got 3 one after the other that did not; the last one: worker process \d+ ended with exit code 3$/,
+    );
+    expect(error.cause).toBeInstanceOf(ShardProcessDied);
+    expect(retried.map(({ tries }) => tries)).toEqual([1, 2]);
+    for (const { error } of retried) expect(error).toMatch(last);
+    // Later, when they start again, nothing is held against them.
+    vi.unstubAllEnvs();
+    expect((await runAll(runner, [estimate(0, 1)])).failed).toEqual([]);
+    await runner.close();
+  });
+
+  it("is told where a process answers what is no answer", async () => {
+    begunWith('process.send?.({ kind: "strange" })');
+    const worker = new ShardProcess(places());
+    const start = worker.start();
+    await expect(start).rejects.toThrow(RunError);
+    await expect(start).rejects.toThrow(/^worker process \d+: expected an answer, got \{"kind":"strange"\}$/);
+    await worker.close();
+    expect(worker.alive).toBe(false);
+  });
+
+  it("is not taken for a fault of the shard where it is one of whoever is told of it", async () => {
+    const runner = new LocalRunner({ ...places(), workers: 1, retries: 2 });
+    const told: string[] = [];
+    const [first, second] = [estimate(0, 1), estimate(1, 2)];
+    const run = runner.run([first, second], {
+      onDone: (name) => {
+        told.push(name);
+        throw new Error("nobody listens");
+      },
+      onRetry: ({ error }) => told.push(error),
+    });
+    await expect(run).rejects.toThrow(new Error("nobody listens"));
+    expect(told).toEqual([first.name]);
+    await runner.close();
   });
 });
 

@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import {
+  appendFileSync,
   copyFileSync,
   cpSync,
   readFileSync,
   renameSync,
+  rmSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -11,8 +13,8 @@ import {
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { hashModel } from "../../src/batch/model-hash.js";
-import { InputError } from "../../src/errors.js";
+import { checkUnchanged, hashModel, hashSmallFile, ModelChanged } from "../../src/batch/model-hash.js";
+import { InputError, RunError } from "../../src/errors.js";
 import { temporaryFolder } from "../support/checkpoint-folders.js";
 import { goldenFolder } from "../support/goldens.js";
 
@@ -34,14 +36,14 @@ function copyOf(variant: string): string {
 /** Hashes, and says how many bytes were read for it. */
 async function hashed(folder: string, cacheFile = join(temporaryFolder(), "hashes.json")) {
   let bytes = 0;
-  const hash = await hashModel(folder, {
+  const { hash, files } = await hashModel(folder, {
     cacheFile,
     onProgress: (done, total) => {
       expect(done).toBeLessThanOrEqual(total);
       bytes = done;
     },
   });
-  return { hash, bytes, cacheFile };
+  return { hash, files, bytes, cacheFile };
 }
 
 function sizeOf(folder: string): number {
@@ -127,7 +129,7 @@ describe("hashModel", () => {
     const { hash, cacheFile } = await hashed(folder);
     const links = temporaryFolder();
     for (const file of ["config.json", WEIGHTS]) symlinkSync(join(folder, file), join(links, file));
-    expect(await hashed(links, cacheFile)).toEqual({ hash, bytes: 0, cacheFile });
+    expect(await hashed(links, cacheFile)).toMatchObject({ hash, bytes: 0 });
   });
 
   it("does not remember a file that has just been written, nor trust a cache that is none or of another machine", async () => {
@@ -146,7 +148,7 @@ describe("hashModel", () => {
       text.replaceAll(/"host": "[^"]*"/g, '"host": "elsewhere"'),
     ]) {
       writeFileSync(cacheFile, bad);
-      expect(await hashed(folder, cacheFile)).toEqual({ hash, bytes: sizeOf(folder), cacheFile });
+      expect(await hashed(folder, cacheFile)).toMatchObject({ hash, bytes: sizeOf(folder) });
     }
   });
 
@@ -179,8 +181,78 @@ describe("hashModel", () => {
       cacheFile: join(temporaryFolder(), "hashes.json"),
       onProgress: () => writeFileSync(file, "other"),
     });
-    await expect(hash).rejects.toThrow(
-      `hashModel: ${file}: expected a file that stays as it is, got ${WEIGHTS} changed meanwhile`,
+    const text = `hashModel: ${file}: expected a file that stays as it is, got ${WEIGHTS} changed meanwhile`;
+    await expect(hash).rejects.toThrow(new RunError(text));
+    const other = copyOf("gpt2");
+    const gone = hashModel(other, {
+      cacheFile: join(temporaryFolder(), "hashes.json"),
+      onProgress: () => rmSync(join(other, WEIGHTS), { force: true }),
+    });
+    await expect(gone).rejects.toThrow(new RunError(text.replace(folder, other)));
+  });
+});
+
+describe("checkUnchanged", () => {
+  const WAS = "expected the model to stay as it was when the job was prepared or the worker started, got";
+
+  it("lets a model be that is as it was, links to it included", async () => {
+    const folder = copyOf("gpt2");
+    const { files } = await hashed(folder);
+    await checkUnchanged(folder, files);
+    const links = temporaryFolder();
+    for (const file of ["config.json", WEIGHTS]) symlinkSync(join(folder, file), join(links, file));
+    await checkUnchanged(links, files);
+    // Another folder with the same bytes has other files.
+    await expect(checkUnchanged(copyOf("gpt2"), files)).rejects.toThrow(ModelChanged);
+  });
+
+  it.each<[string, (file: string) => void, string]>([
+    ["its size", (file) => appendFileSync(file, " "), "a file that has changed since"],
+    ["its time", (file) => utimesSync(file, BEFORE, new Date()), "a file that has changed since"],
+    [
+      "its inode",
+      (file) => {
+        copyFileSync(file, `${file}.copy`);
+        renameSync(`${file}.copy`, file);
+        utimesSync(file, BEFORE, BEFORE);
+      },
+      "a file that has changed since",
+    ],
+    [
+      "all of it",
+      (file) => rmSync(file),
+      "a file that cannot be found any more: InputError: hashModel: expected ",
+    ],
+  ])("tells of a file when %s changes", async (_, change, found) => {
+    for (const name of ["config.json", WEIGHTS]) {
+      const folder = copyOf("gpt2");
+      const { files } = await hashed(folder);
+      change(join(folder, name));
+      const check = checkUnchanged(folder, files);
+      await expect(check).rejects.toThrow(ModelChanged);
+      await expect(check).rejects.toThrow(`checkUnchanged: ${join(folder, name)}: ${WAS} ${found}`);
+    }
+  });
+
+  it("tells of weights in one file that come before those in several", async () => {
+    const folder = temporaryFolder();
+    cpSync(goldenFolder("llama_sharded"), folder, { recursive: true });
+    const { files } = await hashed(folder);
+    await checkUnchanged(folder, files);
+    writeFileSync(join(folder, WEIGHTS), "");
+    await expect(checkUnchanged(folder, files)).rejects.toThrow(
+      new ModelChanged(`checkUnchanged: ${join(folder, WEIGHTS)}: ${WAS} a file that was not there`),
     );
+  });
+});
+
+describe("hashSmallFile", () => {
+  it("is SHA-256, and names a file that cannot be read", async () => {
+    const file = join(temporaryFolder(), "pairs.jsonl");
+    writeFileSync(file, "abc");
+    expect(await hashSmallFile(file)).toBe(sha256("abc"));
+    const missing = hashSmallFile(`${file}.not`);
+    await expect(missing).rejects.toThrow(RunError);
+    await expect(missing).rejects.toThrow(`hashSmallFile: ${file}.not: Error: ENOENT`);
   });
 });

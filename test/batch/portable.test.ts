@@ -224,8 +224,18 @@ describe("parseJob", () => {
     [{ direction: "up" }, "parseJob: direction: expected one of noising, denoising"],
     [{ sites: ["w"] }, "parseJob: sites[0]: expected one of residPre, q, "],
     [{ positions: 1 }, "parseJob: positions: expected one of each, roles, all, got 1"],
-    [{ method: "exact" }, "parseJob: method: expected one of atp, atp+qkfix"],
-    [{ byPair: 1 }, "parseJob: byPair: expected true or false, got 1"],
+    [
+      { workload: { ...jobByHand().workload, method: "exact" } },
+      "parseJob: workload.method: expected one of atp, atp+qkfix",
+    ],
+    [
+      { workload: { ...jobByHand().workload, byPair: 1 } },
+      "parseJob: workload.byPair: expected true or false, got 1",
+    ],
+    [
+      { workload: { ...jobByHand().workload, nodes: 0 } },
+      "parseJob: workload.nodes: expected a positive integer, got 0",
+    ],
     [{ batchSize: -1 }, "parseJob: batchSize: expected a positive integer, got -1"],
     [
       { activationBudgetBytes: 1e300 },
@@ -266,6 +276,14 @@ describe("parseTask", () => {
       "parseTask: pairs.first: expected 0 or a positive integer, got -1",
     ],
     [
+      { kind: "estimate", pairs: { first: 0, end: 2 }, method: "exact", byPair: false },
+      'parseTask: method: expected one of atp, atp+qkfix, atp+graddrop, atp*, got the text "exact"',
+    ],
+    [
+      { kind: "estimate", pairs: { first: 0, end: 2 }, method: "atp" },
+      "parseTask: byPair: expected true or false, got nothing (the field is missing)",
+    ],
+    [
       { kind: "verify", pairs: { first: 0, end: 2 }, nodes: [0.5] },
       "parseTask: nodes[0]: expected 0 or a positive integer, got 0.5",
     ],
@@ -290,16 +308,6 @@ describe("parseTask", () => {
 describe("unpackJob", () => {
   it.each<[string, Parameters<typeof jobByHand>[0], string]>([
     [
-      "a metric without a gradient",
-      { metrics: [{ output: "rank" }] },
-      "estimate: expected a metric with a gradient, got rank",
-    ],
-    [
-      "kl when noising",
-      { metrics: [{ output: "kl" }] },
-      "expected direction denoising for metric kl, got noising",
-    ],
-    [
       "a metric twice",
       { metrics: [{ output: "prob" }, { output: "prob" }] },
       "metricsByName: expected each metric once, got prob twice",
@@ -313,11 +321,6 @@ describe("unpackJob", () => {
       "roles of pairs without any",
       { positions: "roles", pairs: [{ ...JOB_PAIRS[0], roles: [] }] },
       'expected pairs with "roles" for positions "roles", got none',
-    ],
-    [
-      "estimates by pair where pairs lack nodes",
-      { byPair: true },
-      "checkComplete: pairs:b: expected pairs that have every position of the nodes, got one without 5",
     ],
     [
       "one prompt without noise",
@@ -340,10 +343,7 @@ describe("unpackJob", () => {
     expect(() => unpackJob(job, CONFIG)).toThrow(text);
   });
 
-  it("refuses GradDrop with one layer, and residMid in a parallel block", () => {
-    expect(() => unpackJob(jobByHand(), { ...CONFIG, layers: 1 })).toThrow(
-      "estimateBy: expected a model of at least 2 layers for method atp*, got 1",
-    );
+  it("refuses residMid in a parallel block", () => {
     expect(() =>
       unpackJob(jobByHand({ sites: ["residMid"] }), { ...CONFIG, parallelResidual: true }),
     ).toThrow("makeNodeSpace: expected sites of a test model with parallel residual");

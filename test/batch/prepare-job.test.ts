@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import os from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
-import { hashJob } from "../../src/batch/identity.js";
+import { describe, expect, it, vi } from "vitest";
+import { hashJob, jobHashes } from "../../src/batch/identity.js";
 import { hashModel } from "../../src/batch/model-hash.js";
 import { type PreparedJob, prepareJob } from "../../src/batch/prepare-job.js";
 import { unpackJob } from "../../src/batch/unpack-job.js";
+import { formatBytes } from "../../src/byte-size.js";
 import { startEngine } from "../../src/engine/start-engine.js";
 import { InputError } from "../../src/errors.js";
 import { packageVersion } from "../../src/version.js";
@@ -52,18 +54,20 @@ describe("prepareJob", () => {
       direction: "noising",
       sites: ["q", "k", "v", "z", "mlpOut"],
       positions: "each",
-      method: "atp",
-      byPair: false,
       batchSize: 16,
       activationBudgetBytes: 2 ** 30,
+      workload: { method: "atp", byPair: false, pairs: 16, nodes: 256 },
     });
+    expect(job.jobHashes).toEqual(jobHashes(job.job));
     const [first] = job.job.pairs;
     const { origin, ...wanted } = JOB_PAIRS[Number(/:(\d)$/.exec(first.origin)?.[1]) - 1];
     expect(first).toMatchObject(wanted);
     expect(JSON.stringify(job.job)).not.toContain(folder);
     expect(origin).not.toBe(first.origin);
     expect(unpackJob(job.job, job.config)).toMatchObject({ pairs: job.pairs, space: job.space });
-    const modelHash = await hashModel(JOB_MODEL, { cacheFile: join(temporaryFolder(), "hashes.json") });
+    const { hash: modelHash } = await hashModel(JOB_MODEL, {
+      cacheFile: join(temporaryFolder(), "hashes.json"),
+    });
     expect(job.job.model.hash).toBe(modelHash);
     expect(job.hashes).toEqual({
       model: modelHash,
@@ -108,11 +112,26 @@ describe("prepareJob", () => {
       { memory: "64GiB" },
       { output: "elsewhere" },
       { seed: 4 },
+      { method: "atp" },
+      { model: JOB_MODEL },
     ]) {
       expect((await prepared(changes, folder)).jobHash).toBe(jobHash);
     }
-    expect((await prepared({ method: "atp" }, folder)).jobHash).not.toBe(jobHash);
-    expect((await prepared({ method: "exact" }, folder)).job.method).toBeUndefined();
+    expect((await prepared({ method: "exact" }, folder)).job.workload).toEqual({
+      byPair: false,
+      pairs: 16,
+      nodes: 256,
+    });
+    writeFileSync(join(folder, "blank.jsonl"), `\n${pairLines()}\n`);
+    const blank = await prepared({ pairs: "blank.jsonl" }, folder);
+    expect(blank.pairs[0].origin).toBe("blank.jsonl:2");
+    expect(blank.jobHash).toBe(jobHash);
+    const certified = await prepared(
+      { certify: { confidence: 0.9 }, positions: "all", verify: { topK: 3 } },
+      folder,
+    );
+    expect(certified.jobHash).toBe((await prepared({ positions: "all" }, folder)).jobHash);
+    expect(certified.job.workload.byPair).toBe(true);
   });
 
   it("divides a worker's memory by the spec alone, so that the job is the same one every time", async () => {
@@ -156,9 +175,22 @@ describe("prepareJob", () => {
     expect(pairs[0].corrupted).toBe(pairs[0].clean);
   });
 
-  it("keeps estimates by pair for a certificate", async () => {
-    const changes = { certify: { confidence: 0.99 }, positions: "roles" };
-    expect((await prepared(changes)).job.byPair).toBe(true);
+  it("has room for the estimates of each pair of a certificate, or refuses it", async () => {
+    const changes = { certify: { confidence: 0.99 }, positions: "roles", verify: { topK: 3 } };
+    const { pairs, space } = await prepared(changes);
+    // Those of all nodes, and of the nodes that are sampled, in float32.
+    const bytes = 2 * 4 * pairs.length * space.size;
+    const total = vi.spyOn(os, "totalmem").mockReturnValue(2 * bytes);
+    try {
+      await prepared(changes);
+      total.mockReturnValue(2 * bytes - 2);
+      expect(await errorOf(changes)).toBe(
+        `certify: expected estimates of each pair that take at most half of this machine's memory, ${formatBytes(bytes - 1)}, got ${formatBytes(bytes)} for 5 pairs and ${space.size} nodes: use fewer pairs (maxPairs) or nodes, or do without a certificate`,
+      );
+      await prepared({ ...changes, certify: undefined });
+    } finally {
+      total.mockRestore();
+    }
   });
 
   it.each<[Record<string, unknown>, string]>([
@@ -189,6 +221,10 @@ describe("prepareJob", () => {
     [{ nodes: "q,w" }, 'nodes: parseSites: expected "all" or sites among'],
     [{ metric: "accuracy" }, "estimate: expected a metric with a gradient, got accuracy"],
     [{ metric: "kl" }, "estimate: expected direction denoising for metric kl, got noising"],
+    [
+      { metric: "L0.neuron[1]@end" },
+      "estimateBy: expected a metric with at least 2 layers below it for method atp*, got L0.neuron[1]@end with ",
+    ],
     [
       { metric: "L7.neuron[1]@end" },
       "checkModelForMetric: metric L7.neuron[1]@end: expected a layer from 0 to 2, got 7",

@@ -1,9 +1,10 @@
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { createHash, randomUUID } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { METHODS } from "../../src/atpstar/methods.js";
 import { shardName } from "../../src/batch/identity.js";
 import { bytesAsSource, readShard } from "../../src/batch/shard-file.js";
 import type { ShardArray, ShardResult } from "../../src/batch/shard-result.js";
@@ -13,7 +14,7 @@ import { RunError } from "../../src/errors.js";
 import { temporaryFolder } from "../support/checkpoint-folders.js";
 
 const JOB = "ab".repeat(32);
-const TASK: ShardTask = { kind: "estimate", pairs: { first: 2, end: 5 } };
+const TASK: ShardTask = { kind: "estimate", pairs: { first: 2, end: 5 }, method: "atp*", byPair: false };
 const NAME = shardName(JOB, TASK);
 
 function resultOf(arrays: Readonly<Record<string, ShardArray>>, task = TASK): ShardResult {
@@ -55,7 +56,12 @@ const arrayOf = fc.oneof(
   fc.uint8Array({ maxLength: 80 }).map((bytes) => new Uint32Array(bytes.slice(0, bytes.length & ~3).buffer)),
 );
 const taskOf: fc.Arbitrary<ShardTask> = fc.oneof(
-  fc.record({ kind: fc.constant("estimate" as const), pairs: fc.constant({ first: 0, end: 3 }) }),
+  fc.record({
+    kind: fc.constant("estimate" as const),
+    pairs: fc.constant({ first: 0, end: 3 }),
+    method: fc.constantFrom(...METHODS),
+    byPair: fc.boolean(),
+  }),
   fc.record({
     kind: fc.constant("verify" as const),
     pairs: fc.constant({ first: 1, end: 2 }),
@@ -254,17 +260,41 @@ describe("ShardStore", () => {
     const output = temporaryFolder();
     const folder = join(output, "shards");
     mkdirSync(folder);
-    for (const name of [".old.tmp", ".new.tmp"]) writeFileSync(join(folder, name), "half");
+    const [old, recent] = ["a", "b"].map((digit) => `.${NAME}.shard.${digit}${randomUUID().slice(1)}.tmp`);
+    for (const name of [old, recent, ".foreign.tmp"]) writeFileSync(join(folder, name), "half");
     const longAgo = Date.now() / 1000 - 7200;
-    utimesSync(join(folder, ".old.tmp"), longAgo, longAgo);
+    for (const name of [old, ".foreign.tmp"]) utimesSync(join(folder, name), longAgo, longAgo);
     await ShardStore.open(output);
-    expect(readdirSync(folder)).toEqual([".new.tmp"]);
+    expect(readdirSync(folder).sort()).toEqual([recent, ".foreign.tmp"].sort());
   });
 
   it("says so where there can be no folder", async () => {
     const output = temporaryFolder();
     writeFileSync(join(output, "shards"), "a file");
     await expect(ShardStore.open(output)).rejects.toThrow(/^ShardStore: .*shards: EEXIST/);
+  });
+
+  it("names the file where the disk refuses, whatever is done with it", async () => {
+    const { store, name, file } = await storeWith();
+    const good = readFileSync(file);
+    const refused = async (call: Promise<unknown>, text: string) => {
+      await expect(call).rejects.toThrow(RunError);
+      await expect(call).rejects.toThrow(`ShardStore: ${file}: ${text}`);
+    };
+    // A broken shard that cannot be set aside.
+    mkdirSync(join(`${file}.corrupt`, "x"), { recursive: true });
+    writeFileSync(file, "broken");
+    for (const call of [store.has(name), store.read(name), store.readBytes(name)])
+      await refused(call, "EISDIR: illegal operation on a directory, rename");
+    rmSync(file);
+    // What can be opened, and not read.
+    mkdirSync(file);
+    for (const call of [store.has(name), store.read(name)])
+      await refused(call, "EISDIR: illegal operation on a directory, read");
+    await refused(store.remove(name), "Path is a directory: rm returned EISDIR");
+    rmSync(file, { recursive: true });
+    await store.writeBytes(name, good);
+    expect(await store.has(name)).toBe(true);
   });
 
   it("leaves nothing behind on a full disk, and what was there stays", async ({ skip }) => {
@@ -274,7 +304,7 @@ describe("ShardStore", () => {
     onTestFinished(() => void spawnSync("umount", [output]));
     const store = await ShardStore.open(output);
     await store.write(NAME, SMALL);
-    const task: ShardTask = { kind: "estimate", pairs: { first: 0, end: 1 } };
+    const task: ShardTask = { ...TASK, pairs: { first: 0, end: 1 } };
     const big = resultOf({ sum: new Float64Array(20_000) }, task);
     const name = shardName(JOB, task);
     await expect(store.write(name, big)).rejects.toThrow(

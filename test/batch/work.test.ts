@@ -1,13 +1,17 @@
+import { cpSync, mkdtempSync, rmSync, utimesSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { estimateBy } from "../../src/atpstar/estimate.js";
-import { hashJob } from "../../src/batch/identity.js";
+import type { Method } from "../../src/atpstar/methods.js";
+import { jobHashes } from "../../src/batch/identity.js";
 import type { Job } from "../../src/batch/job.js";
 import { planOfWorker } from "../../src/batch/job-memory.js";
 import { joinVerify, mergeEstimates } from "../../src/batch/merge-shards.js";
+import { hashModel, ModelChanged, type ModelFiles } from "../../src/batch/model-hash.js";
 import { effectsOf, estimatesOf, runsOf, type ShardResult } from "../../src/batch/shard-result.js";
-import type { Range, ShardTask } from "../../src/batch/shard-task.js";
-import { DEFAULT_SHARD_NODES, DEFAULT_SHARD_PAIRS } from "../../src/batch/spec.js";
+import type { EstimateTask, Range, ShardTask } from "../../src/batch/shard-task.js";
 import { unpackJob } from "../../src/batch/unpack-job.js";
 import { type JobWork, openJobWork } from "../../src/batch/work.js";
 import { observeSamples } from "../../src/bounds/observe.js";
@@ -19,6 +23,7 @@ import type { Model } from "../../src/model/model.js";
 import { meanSource } from "../../src/sources/mean.js";
 import { noiseSource } from "../../src/sources/noise.js";
 import { zeroSource } from "../../src/sources/zero.js";
+import { temporaryFolder } from "../support/checkpoint-folders.js";
 import { startTestEngine } from "../support/engine.js";
 import { relativeError } from "../support/errors.js";
 import { JOB_MODEL, JOB_PAIRS, jobByHand } from "../support/job-by-hand.js";
@@ -33,8 +38,16 @@ const RANGES: readonly Range[] = [
 ];
 
 let tensors = 0;
+let modelFiles: ModelFiles;
+
+function places() {
+  return { modelFolder: JOB_MODEL, modelFiles };
+}
 
 beforeAll(async () => {
+  const folder = mkdtempSync(join(tmpdir(), "atpkit-work-"));
+  ({ files: modelFiles } = await hashModel(JOB_MODEL, { cacheFile: join(folder, "hashes.json") }));
+  rmSync(folder, { recursive: true });
   await startTestEngine();
   tensors = tf.memory().numTensors;
 });
@@ -42,7 +55,7 @@ afterEach(() => expect(tf.memory().numTensors).toBe(tensors));
 
 /** Opens a job, and closes it in any case. */
 async function withWork<Result>(job: Job, body: (work: JobWork) => Promise<Result>): Promise<Result> {
-  const work = await openJobWork(job, { modelFolder: JOB_MODEL });
+  const work = await openJobWork(job, places());
   try {
     return await body(work);
   } finally {
@@ -72,10 +85,13 @@ function controlOf({ direction, batchSize, activationBudgetBytes }: Job) {
   return { direction, batchSize, activationBudgetBytes };
 }
 
-const estimateTasks = RANGES.map((pairs): ShardTask => ({ kind: "estimate", pairs }));
+/** Of all pairs. */
+function estimateTasks(method: Method, byPair = false): EstimateTask[] {
+  return RANGES.map((pairs) => ({ kind: "estimate", pairs, method, byPair }));
+}
 
 const ALL_KINDS: readonly ShardTask[] = [
-  { kind: "estimate", pairs: { first: 0, end: 5 } },
+  { kind: "estimate", pairs: { first: 0, end: 5 }, method: "atp*", byPair: true },
   { kind: "verify", pairs: { first: 1, end: 5 }, nodes: [3, 40, 70] },
   { kind: "sample", excluded: [3], probability: 0.3, seed: 1, samples: { first: 0, end: 7 } },
 ];
@@ -84,8 +100,8 @@ describe("estimate shards", () => {
   it.each(["atp", "atp+qkfix", "atp+graddrop", "atp*"] as const)(
     "of %s, merged, are the estimates of all pairs",
     async (method) => {
-      const job = jobByHand({ method });
-      const merged = await mergeEstimates(await computed(job, estimateTasks), JOB_PAIRS.length);
+      const job = jobByHand();
+      const merged = await mergeEstimates(await computed(job, estimateTasks(method)), JOB_PAIRS.length);
       const whole = await withModel(async (model) => {
         const { pairs, space, metrics } = unpackJob(job, model.config);
         return await estimateBy(method, model, pairs, { ...controlOf(job), metric: metrics[0], space });
@@ -111,19 +127,20 @@ describe("estimate shards", () => {
   );
 
   it("have the same bits whatever was computed before them, and by whom", async () => {
-    const job = jobByHand({ positions: "roles", byPair: true });
-    const inOrder = await computed(job, estimateTasks);
-    const backwards = (await computed(job, [...estimateTasks].reverse())).reverse();
+    const job = jobByHand({ positions: "roles", metrics: [{ output: "logit-diff" }, { output: "prob" }] });
+    const tasks = estimateTasks("atp*", true);
+    const inOrder = await computed(job, tasks);
+    const backwards = (await computed(job, [...tasks].reverse())).reverse();
     expect(backwards.map(({ arrays }) => arrays)).toEqual(inOrder.map(({ arrays }) => arrays));
     expect(await mergeEstimates(backwards, 5)).toEqual(await mergeEstimates(inOrder, 5));
-    expect(inOrder[0]).toMatchObject({ job: hashJob(job), task: estimateTasks[0] });
+    expect(inOrder[0]).toMatchObject({ job: jobHashes(job).estimate, task: tasks[0] });
     expect(inOrder[0].seconds).toBeGreaterThan(0);
     expect(inOrder[0].device).not.toBe("");
   });
 
-  it("keep the estimates of each pair where the job asks for it: they add up to the sums", async () => {
-    const job = jobByHand({ positions: "all", byPair: true });
-    const { byPair = [], scores } = await mergeEstimates(await computed(job, estimateTasks), 5);
+  it("keep the estimates of each pair where the task asks for it: they add up to the sums", async () => {
+    const job = jobByHand({ positions: "all" });
+    const { byPair = [], scores } = await mergeEstimates(await computed(job, estimateTasks("atp*", true)), 5);
     expect(byPair.length).toBe(5);
     const sums = scores.sum.map((_, node) => byPair.reduce((sum, estimates) => sum + estimates[node], 0));
     expect(relativeError(sums, scores.sum)).toBeLessThan(1e-12);
@@ -234,16 +251,16 @@ describe("sample shards", () => {
 
 describe("openJobWork", () => {
   it("refuses a job of another version or engine, and pairs of another model", async () => {
-    await expect(openJobWork(jobByHand({ atpkit: "0.0.0" }), { modelFolder: JOB_MODEL })).rejects.toThrow(
+    await expect(openJobWork(jobByHand({ atpkit: "0.0.0" }), places())).rejects.toThrow(
       /^openJobWork: expected a job of atpkit \d+\.\d+\.\d+, which this is, got one of 0\.0\.0$/,
     );
     const { backend } = jobByHand();
     const other = backend === "wasm" ? "tensorflow" : "wasm";
-    await expect(openJobWork(jobByHand({ backend: other }), { modelFolder: JOB_MODEL })).rejects.toThrow(
+    await expect(openJobWork(jobByHand({ backend: other }), places())).rejects.toThrow(
       `expected prefer to be the running engine "${backend}"`,
     );
     const pairs = [{ ...JOB_PAIRS[0], answers: [97] }];
-    await expect(openJobWork(jobByHand({ pairs }), { modelFolder: JOB_MODEL })).rejects.toThrow(
+    await expect(openJobWork(jobByHand({ pairs }), places())).rejects.toThrow(
       "pairOf: pairs:a: answers[0]: expected a token id of the model's vocabulary, an integer from 0 to 96",
     );
   });
@@ -256,7 +273,7 @@ describe("openJobWork", () => {
       };
       const pairs = { first: 0, end: 1 };
       await refused(
-        { kind: "estimate", pairs: { first: 4, end: 6 } },
+        { ...estimateTasks("atp")[0], pairs: { first: 4, end: 6 } },
         "compute: expected pairs among 0 to 4, those of the job, got 4 to 5",
       );
       await refused(
@@ -291,9 +308,9 @@ describe("openJobWork", () => {
         runsOf(await work.compute({ kind: "verify", pairs, nodes: [5] }), ["logit-diff"]).metrics.length,
       ).toBe(1);
     });
-    await withWork(jobByHand({ method: undefined }), async (work) => {
-      await expect(work.compute(estimateTasks[0])).rejects.toThrow(
-        "compute: expected a job that estimates, got an estimate task of one that patches every node",
+    await withWork(jobByHand({ metrics: [{ output: "rank" }] }), async (work) => {
+      await expect(work.compute(estimateTasks("atp*")[0])).rejects.toThrow(
+        "estimate: expected a metric with a gradient, got rank",
       );
     });
   });
@@ -301,42 +318,80 @@ describe("openJobWork", () => {
   it("stops when it is told to", async () => {
     await withWork(jobByHand(), async (work) => {
       const signal = AbortSignal.abort(new Error("enough"));
-      for (const task of [estimateTasks[0], { kind: "verify", pairs: RANGES[0], nodes: [1] } as const]) {
+      for (const task of [
+        estimateTasks("atp")[0],
+        { kind: "verify", pairs: RANGES[0], nodes: [1] } as const,
+      ]) {
         await expect(work.compute(task, { signal })).rejects.toThrow("enough");
       }
     });
     await expect(
-      openJobWork(jobByHand(), { modelFolder: JOB_MODEL, signal: AbortSignal.abort(new Error("enough")) }),
+      openJobWork(jobByHand(), { ...places(), signal: AbortSignal.abort(new Error("enough")) }),
     ).rejects.toThrow("enough");
+  });
+});
+
+describe("a model that changes", () => {
+  const task = { kind: "verify", pairs: { first: 0, end: 1 }, nodes: [5] } as const;
+
+  /** A copy of the model, and what touches its weights: other bytes would not even be noticed in memory. */
+  async function changing() {
+    const modelFolder = temporaryFolder();
+    cpSync(JOB_MODEL, modelFolder, { recursive: true });
+    const { files } = await hashModel(modelFolder, { cacheFile: join(temporaryFolder(), "hashes.json") });
+    const weights = join(modelFolder, "model.safetensors");
+    const text = `checkUnchanged: ${weights}: expected the model to stay as it was when the job was prepared or the worker started, got a file that has changed since`;
+    let day = 0;
+    const change = () => utimesSync(weights, ++day * 86_400, day * 86_400);
+    return { where: { modelFolder, modelFiles: files }, change, text };
+  }
+
+  it("before it is opened is not opened", async () => {
+    const { where, change, text } = await changing();
+    change();
+    await expect(openJobWork(jobByHand(), where)).rejects.toThrow(new ModelChanged(text));
+  });
+
+  it("gives no result: neither after it was loaded, nor while a shard is computed", async () => {
+    const { where, change, text } = await changing();
+    const work = await openJobWork(jobByHand(), where);
+    try {
+      const under = {
+        ...task,
+        // Read when the shard is under way.
+        get pairs() {
+          change();
+          return task.pairs;
+        },
+      };
+      await expect(work.compute(under)).rejects.toThrow(new ModelChanged(text));
+      await expect(work.compute(task)).rejects.toThrow(new ModelChanged(text));
+    } finally {
+      work.dispose();
+    }
   });
 });
 
 describe("a worker's memory", () => {
   it("is kept to by reading layers when they are needed: the same bits", async () => {
-    const job = jobByHand({ positions: "roles", byPair: true });
+    const job = jobByHand({
+      positions: "roles",
+      workload: { method: "atp*", byPair: true, pairs: 3, nodes: 50 },
+    });
     const held = 2 ** 28;
     const rss = vi.spyOn(process.memoryUsage, "rss").mockReturnValue(held);
     const opened = await openModel(JOB_MODEL);
     const { checkpoint, config } = opened;
     const budgets = { activationBytes: job.activationBudgetBytes };
-    const sizes = { pairs: DEFAULT_SHARD_PAIRS, nodes: DEFAULT_SHARD_NODES };
     const planned = (memoryBytes: number) =>
-      planOfWorker(
-        job,
-        unpackJob(job, config),
-        checkpoint,
-        sizes,
-        { ...budgets, memoryBytes },
-        held,
-        "memory",
-      );
+      planOfWorker(job, unpackJob(job, config), checkpoint, { ...budgets, memoryBytes }, held, "memory");
     try {
       const { inMemoryBytes, smallestBytes } = planned(2 ** 31);
       expect(planned(inMemoryBytes).inMemory).toBe(true);
       expect(planned(inMemoryBytes - 1).inMemory).toBe(false);
       const wanted = await computed(job, ALL_KINDS);
       for (const memoryBudget of [inMemoryBytes - 1, smallestBytes]) {
-        const work = await openJobWork(job, { modelFolder: JOB_MODEL, memoryBudget });
+        const work = await openJobWork(job, { ...places(), memoryBudget });
         try {
           for (const [t, task] of ALL_KINDS.entries()) {
             expect((await work.compute(task)).arrays).toEqual(wanted[t].arrays);
@@ -345,9 +400,9 @@ describe("a worker's memory", () => {
           work.dispose();
         }
       }
-      await expect(
-        openJobWork(job, { modelFolder: JOB_MODEL, memoryBudget: smallestBytes - 1 }),
-      ).rejects.toThrow(/^openJobWork: memoryBudget: expected at least \d+ MiB for this run, got \d+ MiB \(/);
+      await expect(openJobWork(job, { ...places(), memoryBudget: smallestBytes - 1 })).rejects.toThrow(
+        /^openJobWork: memoryBudget: expected at least \d+ MiB for this run, got \d+ MiB \(/,
+      );
     } finally {
       rss.mockRestore();
       await opened.close();
@@ -358,7 +413,7 @@ describe("a worker's memory", () => {
 describe("putting shards together", () => {
   const estimate = (pairs: Range, byPair = false): ShardResult => ({
     job: "",
-    task: { kind: "estimate", pairs },
+    task: { kind: "estimate", pairs, method: "atp", byPair },
     forwardEquivalents: 1,
     seconds: 0,
     device: "",

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { parseString } from "fast-csv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RunError } from "../../src/errors.js";
+import { sumMetric } from "../../src/exact/metric-sums.js";
 import type { MetricOfRuns } from "../../src/exact/patched-runs.js";
 import { windowStarts } from "../../src/exact/windows.js";
 import { makeNodeSpace } from "../../src/nodes/node-space.js";
@@ -40,7 +41,7 @@ function table(metrics: readonly MetricOfRuns[], order: number[], ids = ["a", "b
     columns: ["node", "layer"],
     order: Uint32Array.from(order),
     cellsOf: (place) => [ids[place], String(place)],
-    metrics,
+    metrics: metrics.map(sumMetric),
   };
 }
 
@@ -109,7 +110,7 @@ describe("writeMetricsCsv", () => {
   it("writes a hundred thousand rows", async () => {
     const count = 100_000;
     const patched = Float32Array.from({ length: 2 * count }, (_, at) => at % count);
-    const metrics = [{ ...metric("logit", [], [1, 2], [3, 4]), patched }];
+    const metrics = [sumMetric({ ...metric("logit", [], [1, 2], [3, 4]), patched })];
     await writeMetricsCsv(file, {
       columns: ["node"],
       order: Uint32Array.from({ length: count }, (_, place) => count - 1 - place),

@@ -44,10 +44,9 @@ export function jobByHand(changes: Partial<Job> = {}): Job {
     direction: "noising",
     sites: ["q", "k", "z", "mlpOut"],
     positions: "each",
-    method: "atp*",
-    byPair: false,
     batchSize: 2,
     activationBudgetBytes: 2 ** 24,
+    workload: { method: "atp*", byPair: false, pairs: 16, nodes: 256 },
     ...changes,
   };
 }

@@ -1,7 +1,8 @@
 /** @file Shards made by processes of this machine. */
 
 import pLimit from "p-limit";
-import { InputError } from "../../errors.js";
+import { InputError, RunError } from "../../errors.js";
+import { ModelChanged } from "../model-hash.js";
 import type { FailedShard, ShardEvents, ShardRunner } from "../shard-runner.js";
 import type { NamedTask } from "../shard-task.js";
 import { ShardProcess, type ShardProcessOptions } from "./shard-process.js";
@@ -13,49 +14,58 @@ export interface LocalRunnerOptions extends ShardProcessOptions {
   readonly retries: number;
 }
 
-/** No process can be started, for whatever shard. */
-class CannotStart extends Error {}
+/** No shard can be made any more, whichever it is. */
+class CannotGoOn extends Error {}
 
 export class LocalRunner implements ShardRunner {
   /** Started, without a shard in hand. */
   readonly #idle: ShardProcess[] = [];
   readonly #limit: ReturnType<typeof pLimit>;
+  /** Processes that died before they were ready, since the last one that was. */
+  #failedStarts = 0;
 
   constructor(readonly options: LocalRunnerOptions) {
     this.#limit = pLimit(options.workers);
   }
 
-  /** @throws InputError where no process can be started: no such engine, or a model that cannot be loaded */
+  /**
+   * @throws InputError where no process can be started: no such engine, or a model that cannot be loaded; and where the model has
+   *   changed since the job was prepared
+   * @throws RunError where one process after the other dies before it is ready; what the events throw
+   */
   async run(
     tasks: readonly NamedTask[],
     { onDone, onRetry }: ShardEvents,
     signal?: AbortSignal,
   ): Promise<FailedShard[]> {
+    this.#failedStarts = 0;
     const failed: FailedShard[] = [];
     const stop = new AbortController();
     const stops = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
     const make = async (named: NamedTask): Promise<void> => {
       for (let tries = 1; !stops.aborted; tries++) {
-        try {
-          if (await this.#make(named, stops)) onDone(named.name);
+        const outcome = await this.#try(named, stops);
+        if (outcome === "stopped") return;
+        if (outcome === "made") {
+          onDone(named.name);
           return;
-        } catch (error) {
-          if (error instanceof CannotStart) {
-            stop.abort(error.cause);
-            return;
-          }
-          const message = error instanceof Error ? error.message : String(error);
-          const failure = { name: named.name, tries, error: message };
-          // What is wrong with the input would be wrong again.
-          if (error instanceof InputError || tries > this.options.retries) {
-            failed.push(failure);
-            return;
-          }
-          onRetry?.(failure);
         }
+        const failure = { name: named.name, tries, error: outcome.message };
+        // What is wrong with the input would be wrong again.
+        if (outcome instanceof InputError || tries > this.options.retries) {
+          failed.push(failure);
+          return;
+        }
+        onRetry?.(failure);
       }
     };
-    await Promise.all(tasks.map((named) => this.#limit(make, named)));
+    const made = tasks.map((named) =>
+      this.#limit(make, named).catch((error: unknown) => {
+        // The other processes finish what they have in hand.
+        stop.abort(error instanceof CannotGoOn ? error.cause : error);
+      }),
+    );
+    await Promise.all(made);
     stops.throwIfAborted();
     return failed;
   }
@@ -64,16 +74,24 @@ export class LocalRunner implements ShardRunner {
     await Promise.all(this.#idle.splice(0).map((worker) => worker.close()));
   }
 
-  /** @returns whether there was still time to: a process may take long to start */
-  async #make(named: NamedTask, stops: AbortSignal): Promise<boolean> {
-    const worker = await this.#take();
+  /**
+   * @returns an error that concerns this shard; "stopped" where there was no time to begin it: a process may take long to start
+   * @throws CannotGoOn
+   */
+  async #try(named: NamedTask, stops: AbortSignal): Promise<"made" | "stopped" | Error> {
+    let worker: ShardProcess | undefined;
     try {
-      if (stops.aborted) return false;
+      worker = await this.#take();
+      if (stops.aborted) return "stopped";
       await worker.compute(named);
-      return true;
+      return "made";
+    } catch (error) {
+      if (error instanceof CannotGoOn) throw error;
+      if (error instanceof ModelChanged) throw new CannotGoOn(error.message, { cause: error });
+      return error instanceof Error ? error : new Error(String(error));
     } finally {
       // One that died is left, and another one started in its place when there is need.
-      if (worker.alive) this.#idle.push(worker);
+      if (worker?.alive) this.#idle.push(worker);
     }
   }
 
@@ -82,11 +100,22 @@ export class LocalRunner implements ShardRunner {
     const started = new ShardProcess(this.options);
     try {
       await started.start();
+      this.#failedStarts = 0;
       return started;
     } catch (error) {
       await started.close();
-      if (error instanceof InputError) throw new CannotStart(error.message, { cause: error });
-      throw error;
+      if (error instanceof InputError) throw new CannotGoOn(error.message, { cause: error });
+      this.#failedStarts++;
+      if (this.#failedStarts <= this.options.retries) throw error;
+      throw new CannotGoOn("no process starts", { cause: noneStarts(this.#failedStarts, error) });
     }
   }
+}
+
+function noneStarts(times: number, last: unknown): RunError {
+  const text = last instanceof Error ? last.message : String(last);
+  return new RunError(
+    `LocalRunner: expected worker processes to start, got ${times} one after the other that did not; the last one: ${text}`,
+    { cause: last },
+  );
 }

@@ -1,12 +1,15 @@
 /** @file What a process of shards and the one that started it tell each other. */
 
 import { z } from "zod";
+import type { ModelFiles } from "../model-hash.js";
 import type { NamedTask } from "../shard-task.js";
 
 /** Where a process finds on this machine what it needs: never part of a job. */
 export interface ShardPlaces {
   /** With config.json and safetensors. */
   readonly modelFolder: string;
+  /** Its files as they were when it was hashed. */
+  readonly modelFiles: ModelFiles;
   /** The portable job as JSON. */
   readonly jobFile: string;
   /** Whose store shards are written into. */
@@ -24,8 +27,12 @@ export type ParentMessage =
 export const childMessageSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("ready"), device: z.string() }),
   z.object({ kind: z.literal("done") }),
-  /** `input` is an InputError: no use in trying again. */
-  z.object({ kind: z.literal("failed"), input: z.boolean(), message: z.string() }),
+  /** Input that is wrong is wrong again in another try; a model that has changed is wrong for every shard. */
+  z.object({
+    kind: z.literal("failed"),
+    fault: z.enum(["input", "model", "work"]),
+    message: z.string(),
+  }),
 ]);
 
 export type ChildMessage = z.infer<typeof childMessageSchema>;

@@ -1,6 +1,7 @@
 /**
- * @file What runs in a process of shards. It ends with its parent, at once: nothing but whole shards is ever in the store. It does
- * not end by Ctrl-C, which the terminal sends to parent and children alike: whether a shard is finished is for the parent to say.
+ * @file What runs in a process of shards. It ends with its parent, as soon as the engine lets it notice that the parent is gone, and
+ * finishes nothing then: nothing but whole shards is ever in the store. It does not end by Ctrl-C, which the terminal sends to parent
+ * and children alike: whether a shard is finished is for the parent to say.
  */
 
 import { Console } from "node:console";
@@ -9,6 +10,7 @@ import { z } from "zod";
 import { InputError, RunError } from "../../errors.js";
 import { removeTemporaries } from "../../report/atomic-file.js";
 import { HASH } from "../identity.js";
+import { ModelChanged, modelFilesSchema } from "../model-hash.js";
 import { parseJob, parseTask } from "../parse-job.js";
 import { ShardStore } from "../store.js";
 import { type JobWork, openJobWork } from "../work.js";
@@ -19,6 +21,7 @@ const parentMessageSchema = z.discriminatedUnion("kind", [
     kind: z.literal("start"),
     places: z.object({
       modelFolder: z.string(),
+      modelFiles: modelFilesSchema,
       jobFile: z.string(),
       outputFolder: z.string(),
       memoryBudget: z.number().exactOptional(),
@@ -78,7 +81,12 @@ function failureOf(error: unknown): ChildMessage {
   if (!known) console.error(error);
   return {
     kind: "failed",
-    input: error instanceof InputError,
+    fault: faultOf(error),
     message: error instanceof Error ? error.message : String(error),
   };
+}
+
+function faultOf(error: unknown): "input" | "model" | "work" {
+  if (error instanceof ModelChanged) return "model";
+  return error instanceof InputError ? "input" : "work";
 }

@@ -8,6 +8,7 @@ import type { ChildProcess } from "node:child_process";
 import { setTimeout } from "node:timers/promises";
 import { InputError, RunError } from "../../errors.js";
 import { forkProgram } from "../../node-entry.js";
+import { ModelChanged } from "../model-hash.js";
 import type { NamedTask } from "../shard-task.js";
 import { type ChildMessage, childMessageSchema, type ParentMessage, type ShardPlaces } from "./messages.js";
 
@@ -16,6 +17,9 @@ export class ShardProcessDied extends RunError {}
 
 /** How long a process without a shard in hand may take to end before it is killed. */
 const END_MS = 5000;
+
+/** Of an answer that is none. */
+const SHOWN_CHARACTERS = 200;
 
 export interface ShardProcessOptions extends ShardPlaces {
   /** Of the engine's library; default: as many as it takes by itself. */
@@ -49,7 +53,8 @@ export class ShardProcess {
   /**
    * Starts the process, its engine and the model. Once.
    * @returns what computes, for people
-   * @throws InputError for an engine that is not there, or a model or job that cannot be read; ShardProcessDied
+   * @throws InputError for an engine that is not there, or a model or job that cannot be read; ModelChanged, one of them, where the
+   *   model is not the one that was hashed; ShardProcessDied
    */
   async start(): Promise<string> {
     const { threads, ...places } = this.options;
@@ -61,9 +66,12 @@ export class ShardProcess {
         resolve();
       };
       child.once("exit", (code, signal) => end(`ended with ${signal ?? `exit code ${code}`}`));
-      child.once("error", (error) => end(`did not start: ${error.message}`));
+      // More than one may come, and one that nobody listens to would end this process.
+      child.on("error", (error) =>
+        end(`${child.pid === undefined ? "did not start" : "failed"}: ${error.message}`),
+      );
     });
-    child.on("message", (message) => this.#question?.answer(childMessageSchema.parse(message)));
+    child.on("message", (message) => this.#hear(message));
     const reply = await this.#ask({ kind: "start", places });
     if (reply.kind !== "ready")
       throw new Error(`ShardProcess: expected a process to be ready, got ${reply.kind}`);
@@ -72,7 +80,8 @@ export class ShardProcess {
 
   /**
    * Makes a shard; when this resolves it is in the store, whole. One at a time.
-   * @throws InputError or RunError as the work did; ShardProcessDied where the process ended: make another one then
+   * @throws InputError (ModelChanged among them) or RunError as the work did; ShardProcessDied where the process ended: make
+   *   another one then
    */
   async compute(named: NamedTask): Promise<void> {
     await this.#ask({ kind: "compute", named });
@@ -94,6 +103,17 @@ export class ShardProcess {
     killer.abort();
   }
 
+  #hear(message: unknown): void {
+    const { data } = childMessageSchema.safeParse(message);
+    if (data) this.#question?.answer(data);
+    else
+      this.#question?.fail(
+        new RunError(
+          `worker process ${this.#child?.pid}: expected an answer, got ${JSON.stringify(message).slice(0, SHOWN_CHARACTERS)}`,
+        ),
+      );
+  }
+
   async #ask(message: ParentMessage): Promise<ChildMessage> {
     const child = this.#child;
     if (this.#question) throw new Error("ShardProcess: expected one shard at a time, got a second one");
@@ -110,8 +130,13 @@ export class ShardProcess {
     this.#inHand = reply.catch(() => {});
     const answer = await reply;
     if (answer.kind !== "failed") return answer;
-    throw answer.input ? new InputError(answer.message) : new RunError(answer.message);
+    throw failureOf(answer);
   }
+}
+
+function failureOf({ fault, message }: Extract<ChildMessage, { kind: "failed" }>): Error {
+  if (fault === "model") return new ModelChanged(message);
+  return fault === "input" ? new InputError(message) : new RunError(message);
 }
 
 function startChild(threads: number | undefined): ChildProcess {

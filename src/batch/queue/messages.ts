@@ -6,7 +6,7 @@
 
 import { z } from "zod";
 import { InputError } from "../../errors.js";
-import { HASH, hashJob, shardName } from "../identity.js";
+import { HASH, hashJob, type JobHashes, nameTask } from "../identity.js";
 import type { Job } from "../job.js";
 import { parseJob, parseTask } from "../parse-job.js";
 import type { NamedTask } from "../shard-task.js";
@@ -39,10 +39,10 @@ const shardSchema = z.strictObject({ name: z.string().regex(HASH), task: z.unkno
 /**
  * Reads the message of a shard.
  * @param id what the queue calls it, which is the shard's name
- * @param job the one whose queue it lies in
+ * @param job the one whose queue it lies in, and its hashes
  * @throws InputError for anything that is not a shard of this job
  */
-export function parseShard(value: unknown, id: string | undefined, job: Job, jobHash: string): NamedTask {
+export function parseShard(value: unknown, id: string | undefined, job: Job, hashes: JobHashes): NamedTask {
   const { data } = shardSchema.safeParse(value);
   if (!data) throw new InputError("parseShard: expected the name and task of a shard, got something else");
   const task = parseTask(data.task);
@@ -52,15 +52,15 @@ export function parseShard(value: unknown, id: string | undefined, job: Job, job
       `parseShard: expected some of ${job.pairs.length} pairs, got pairs up to ${range.end}`,
     );
   }
-  const name = shardName(jobHash, task);
-  if (name !== data.name || name !== id) {
-    throw new InputError(`parseShard: expected the name ${name}, which the task has, got another one`);
+  const named = nameTask(hashes, task);
+  if (named.name !== data.name || named.name !== id) {
+    throw new InputError(`parseShard: expected the name ${named.name}, which the task has, got another one`);
   }
-  return { name, task };
+  return named;
 }
 
 /**
- * Reads a published job.
+ * Reads a published job. What its hash does not cover decides no number.
  * @returns it, and its hash
  * @throws InputError for text that is not the job of that hash
  */

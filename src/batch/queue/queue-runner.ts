@@ -126,8 +126,8 @@ export class QueueRunner implements ShardRunner {
   /** Looks after the queue from now on. */
   async #begin(): Promise<Parts> {
     if (this.#parts) return this.#parts;
-    const { connection, prefix, outputFolder, jobHash } = this.options;
-    const submission = await numberSubmission(outputFolder, jobHash);
+    const { connection, prefix, outputFolder, job } = this.options;
+    const submission = await numberSubmission(outputFolder, job);
     await removeForgotten(connection, prefix);
     await this.#announce(submission);
     const queue = await openQueue(connection, prefix, submission, true);

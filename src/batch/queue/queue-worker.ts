@@ -11,6 +11,7 @@ import type { Backend } from "../../engine/start-engine.js";
 import { InputError } from "../../errors.js";
 import { packageVersion } from "../../version.js";
 import type { Job } from "../job.js";
+import { type HashedModel, ModelChanged } from "../model-hash.js";
 import { atMost } from "./connection.js";
 import { queueKeys } from "./keys.js";
 import { parsePublishedJob } from "./messages.js";
@@ -25,8 +26,8 @@ const LOOK_MS = 1000;
 /** What a goodbye may take when Redis does not answer. */
 const GOODBYE_MS = 2000;
 
-export interface QueueWorkerOptions extends Omit<ShardMakerOptions, "modelFolder" | "times"> {
-  readonly model: { readonly name: string; readonly folder: string; readonly hash: string };
+export interface QueueWorkerOptions extends Omit<ShardMakerOptions, "modelFolder" | "modelFiles" | "times"> {
+  readonly model: HashedModel & { readonly name: string; readonly folder: string };
   /** The only engine to work with; default: whichever the job has. */
   readonly engine?: Backend;
   /** Ends the worker when it has had nothing to do for so long, in seconds; default: it waits for ever. */
@@ -44,7 +45,8 @@ interface Known {
 /**
  * Works until its signal is aborted: then it finishes the shard in hand.
  * @returns how many shards it has made
- * @throws RunError where engine, model or shared folder fail this worker, not a shard
+ * @throws RunError where engine, model or shared folder fail this worker, not a shard; ModelChanged where the model is not the one
+ *   any more that was hashed
  */
 export async function runQueueWorker(options: QueueWorkerOptions): Promise<number> {
   const worker = new QueueWorker(options);
@@ -92,8 +94,8 @@ class QueueWorker {
     const { connection, prefix } = this.options;
     await this.#leave();
     const end = async () => {
-      await this.#sweep();
       await endPresence(connection.redis, queueKeys(prefix), this.#id);
+      await this.#sweep();
       await Promise.all([...this.#known.values()].map(({ queue }) => queue.close()));
     };
     await atMost(GOODBYE_MS, end().catch(connection.onError));
@@ -104,7 +106,8 @@ class QueueWorker {
     const there = await announced(connection.redis, queueKeys(prefix));
     await this.#learn(there);
     await this.#choose(there);
-    if (performance.now() - this.#shownAt < PRESENCE_MS) return;
+    // An end does not wait for a turn, and may have said goodbye already.
+    if (this.options.signal.aborted || performance.now() - this.#shownAt < PRESENCE_MS) return;
     await showPresence(connection.redis, queueKeys(prefix), this.#id, this.#presence());
     this.#shownAt = performance.now();
   }
@@ -179,11 +182,12 @@ class QueueWorker {
       this.#maker = await ShardMaker.open(submission, known.fit, {
         ...this.options,
         modelFolder: model.folder,
+        modelFiles: model.files,
         times,
       });
       this.#busyAt = performance.now();
     } catch (error) {
-      if (!(error instanceof InputError)) throw error;
+      if (error instanceof ModelChanged || !(error instanceof InputError)) throw error;
       onNotice(`job ${shortName(known.jobHash)}: ${error.message}; its shards are left to other workers`);
       this.#known.set(submission, { ...known, fit: { refusal: error.message } });
     }
@@ -210,7 +214,8 @@ class QueueWorker {
     for (const submission of this.#left.splice(0)) {
       if (await isAnnounced(connection.redis, queueKeys(prefix), submission)) continue;
       const queue = await openQueue(connection, prefix, submission);
-      await queue.obliterate({ force: true });
+      // Another worker that leaves it in the same moment clears it, too, and one of them finds it gone.
+      await queue.obliterate({ force: true }).catch(() => {});
       await queue.close();
     }
   }

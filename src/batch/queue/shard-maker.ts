@@ -8,9 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Job as QueuedShard, UnrecoverableError, WaitingError, type Worker } from "bullmq";
 import { InputError, RunError } from "../../errors.js";
-import { canonicalJson } from "../identity.js";
+import { canonicalJson, type JobHashes, jobHashes } from "../identity.js";
 import type { Job } from "../job.js";
 import { ShardProcess } from "../local/shard-process.js";
+import { ModelChanged, type ModelFiles } from "../model-hash.js";
 import type { NamedTask } from "../shard-task.js";
 import { ShardStore } from "../store.js";
 import { asError, atMost, type QueueConnection } from "./connection.js";
@@ -28,6 +29,8 @@ export interface ShardMakerOptions {
   readonly prefix: string;
   /** On this machine. */
   readonly modelFolder: string;
+  /** Its files as they were when it was hashed. */
+  readonly modelFiles: ModelFiles;
   readonly memoryBudget?: number;
   /** Where output folders that this machine shares with coordinators are. */
   readonly sharedFolder?: string;
@@ -43,7 +46,7 @@ export interface ShardMakerOptions {
 interface Workplace {
   readonly submission: string;
   readonly job: Job;
-  readonly jobHash: string;
+  readonly jobHashes: JobHashes;
   /** Of this worker alone; removed at the end. */
   readonly temporary: string;
   /** The output folder itself, where this machine has it. */
@@ -93,7 +96,9 @@ export class ShardMaker {
       }
       await writeFile(join(temporary, "job.json"), canonicalJson(job));
       const store = await ShardStore.open(shared ?? temporary, { onNotice });
-      const place = { submission, job, jobHash, temporary, store, ...(shared !== undefined && { shared }) };
+      const hashes = jobHashes(job);
+      const own = shared === undefined ? {} : { shared };
+      const place = { submission, job, jobHashes: hashes, temporary, store, ...own };
       process = shardProcess(place, options);
       const device = await Promise.race([process.start(), rejectedWhen(signal)]);
       const to = shared === undefined ? "through the queue" : `into ${shared}`;
@@ -140,7 +145,14 @@ export class ShardMaker {
         await this.#handBack(shard, token, error);
       }
       const began = performance.now();
-      const done = await this.#compute(named);
+      let done: DoneShard;
+      try {
+        done = await this.#compute(named);
+      } catch (error) {
+        // The shard is right, and this worker is none for this job any more.
+        if (error instanceof ModelChanged) await this.#handBack(shard, token, error);
+        throw error;
+      }
       this.made += 1;
       this.options.onShard?.(named.name, (performance.now() - began) / 1000);
       return done;
@@ -157,7 +169,7 @@ export class ShardMaker {
 
   #read(shard: QueuedShard): NamedTask {
     try {
-      return parseShard(shard.data, shard.id, this.place.job, this.place.jobHash);
+      return parseShard(shard.data, shard.id, this.place.job, this.place.jobHashes);
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       throw new UnrecoverableError(`refused: ${error.message}`);
@@ -194,6 +206,7 @@ export class ShardMaker {
       try {
         await this.#process.compute(named);
       } catch (error) {
+        if (error instanceof ModelChanged) throw error;
         // What is wrong with the input would be wrong again.
         throw error instanceof InputError ? new UnrecoverableError(error.message) : error;
       }
@@ -209,10 +222,14 @@ export class ShardMaker {
   }
 }
 
-function shardProcess(place: Workplace, { modelFolder, memoryBudget }: ShardMakerOptions): ShardProcess {
+function shardProcess(
+  place: Workplace,
+  { modelFolder, modelFiles, memoryBudget }: ShardMakerOptions,
+): ShardProcess {
   const { threads } = place.job;
   return new ShardProcess({
     modelFolder,
+    modelFiles,
     jobFile: join(place.temporary, "job.json"),
     outputFolder: place.shared ?? place.temporary,
     ...(memoryBudget !== undefined && { memoryBudget }),

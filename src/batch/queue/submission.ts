@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { writeAtomically } from "../../report/atomic-file.js";
-import { canonicalJson, HASH } from "../identity.js";
+import { canonicalJson, HASH, hashOf } from "../identity.js";
 import type { Job } from "../job.js";
 import { KEPT_SECONDS, type QueueKeys, RANDOM_ID } from "./keys.js";
 
@@ -28,12 +28,16 @@ export async function readSubmission(folder: string): Promise<SubmissionFile | u
   }
 }
 
-/** The number of a job in an output folder: the one that it had there, or a new one. */
-export async function numberSubmission(outputFolder: string, jobHash: string): Promise<string> {
+/**
+ * The number of a job in an output folder: the one that it had there, or a new one. A job that differs in anything has another
+ * number, even where its shards are the same ones: workers read a submission's job once.
+ */
+export async function numberSubmission(outputFolder: string, job: Job): Promise<string> {
   const before = await readSubmission(outputFolder);
-  if (before?.job === jobHash) return before.submission;
+  const hash = hashOf(job);
+  if (before?.job === hash) return before.submission;
   const submission = randomBytes(16).toString("hex");
-  const text = `${JSON.stringify({ submission, job: jobHash } satisfies SubmissionFile)}\n`;
+  const text = `${JSON.stringify({ submission, job: hash } satisfies SubmissionFile)}\n`;
   await writeAtomically(join(outputFolder, SUBMISSION_FILE), (handle) => handle.writeFile(text));
   return submission;
 }

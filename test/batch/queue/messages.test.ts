@@ -1,11 +1,12 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Queue, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { hashJob, shardName } from "../../../src/batch/identity.js";
+import { hashJob, nameTask } from "../../../src/batch/identity.js";
+import { hashModel, ModelChanged } from "../../../src/batch/model-hash.js";
 import { type PreparedJob, prepareJob } from "../../../src/batch/prepare-job.js";
 import { connectQueue, type QueueConnection } from "../../../src/batch/queue/connection.js";
 import { queueKeys } from "../../../src/batch/queue/keys.js";
@@ -14,7 +15,7 @@ import { parseQueueUrl } from "../../../src/batch/queue/queue-url.js";
 import { misfit, runQueueWorker } from "../../../src/batch/queue/queue-worker.js";
 import { dropResult, getResult, putResult } from "../../../src/batch/queue/result-pieces.js";
 import { announce, numberSubmission, readSubmission } from "../../../src/batch/queue/submission.js";
-import type { ShardTask } from "../../../src/batch/shard-task.js";
+import { ShardStore } from "../../../src/batch/store.js";
 import { queueStatusLines } from "../../../src/cli/batch-queue-status.js";
 import { RunError } from "../../../src/errors.js";
 import { packageVersion } from "../../../src/version.js";
@@ -64,7 +65,12 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     await rm(folder, { recursive: true, force: true });
   });
 
-  const model = () => ({ name: "demo", folder: prepared.modelFolder, hash: prepared.job.model.hash });
+  const model = () => ({
+    name: "demo",
+    folder: prepared.modelFolder,
+    hash: prepared.job.model.hash,
+    files: prepared.modelFiles,
+  });
   async function submissionIn(outputFolder: string): Promise<string> {
     for (;;) {
       const found = await readSubmission(outputFolder);
@@ -77,13 +83,13 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
   const submissionOf = (digit: string) => digit.repeat(32);
 
   it("shards that are not what they are called are refused, and the worker goes on with those that are", async () => {
-    const { job, jobHash } = prepared;
+    const { job, jobHash, jobHashes } = prepared;
     const submission = submissionOf("a");
     const queue = queueOf(submission);
-    const task: ShardTask = { kind: "estimate", pairs: { first: 0, end: 1 } };
-    const good = { name: shardName(jobHash, task), task };
+    const how = { method: "atp", byPair: false } as const;
+    const good = nameTask(jobHashes, { kind: "estimate", pairs: { first: 0, end: 1 }, ...how });
     const named = (other: unknown) => ({ name: "f".repeat(64), task: other });
-    const beyond: ShardTask = { kind: "estimate", pairs: { first: 0, end: 5 } };
+    const beyond = nameTask(jobHashes, { kind: "estimate", pairs: { first: 0, end: 5 }, ...how });
     const hostile: readonly (readonly [data: unknown, id: string, reason: string])[] = [
       [{ ...good, name: "../../../etc/passwd" }, good.name.replace(/^./, "0"), "expected the name and task"],
       [good, "../../../etc/passwd", `expected the name ${good.name}`],
@@ -96,14 +102,14 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
         "no-kind",
         "refused: parseTask: kind: expected a task of kind",
       ],
+      [beyond, "pair-5", "expected some of 4 pairs, got pairs up to 5"],
       [
-        { name: shardName(jobHash, beyond), task: beyond },
-        "pair-5",
-        "expected some of 4 pairs, got pairs up to 5",
+        named({ kind: "estimate", pairs: { first: 0, end: 2 ** 60 }, ...how }),
+        "huge",
+        "refused: parseTask: pairs",
       ],
-      [named({ kind: "estimate", pairs: { first: 0, end: 2 ** 60 } }), "huge", "refused: parseTask: pairs"],
-      [named({ kind: "estimate", pairs: { first: -1, end: 2 } }), "negative", "refused: parseTask:"],
-      [named({ kind: "estimate", pairs: { first: 0.5, end: 2 } }), "half", "refused: parseTask:"],
+      [named({ kind: "estimate", pairs: { first: -1, end: 2 }, ...how }), "negative", "refused: parseTask:"],
+      [named({ kind: "estimate", pairs: { first: 0.5, end: 2 }, ...how }), "half", "refused: parseTask:"],
       [
         named({ kind: "verify", pairs: { first: 0, end: 1 }, nodes: "all" }),
         "no-list",
@@ -138,7 +144,7 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     const { job, jobHash } = prepared;
     const stop = new AbortController();
     const notices: string[] = [];
-    const first = await numberSubmission(prepared.outputFolder, jobHash);
+    const first = await numberSubmission(prepared.outputFolder, job);
     const announced: (readonly [submission: string, job: typeof job, hash: string])[] = [
       [first, { ...job, atpkit: "99.0.0" }, ""],
       [submissionOf("2"), { ...job, model: { name: "/etc/passwd", hash: "e".repeat(64) } }, ""],
@@ -184,6 +190,26 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     for (const [submission] of announced) expect(await queueOf(submission).getWaitingCount()).toBe(1);
   });
 
+  it("a job keeps its number, and one that differs in anything has another: workers read it once", async () => {
+    const { job } = prepared;
+    const output = await mkdtemp(join(folder, "numbers-"));
+    const first = await numberSubmission(output, job);
+    expect(await numberSubmission(output, structuredClone(job))).toBe(first);
+    for (const changes of [
+      { workload: { ...job.workload, nodes: job.workload.nodes + 1 } },
+      { model: { ...job.model, name: "elsewhere" } },
+      { pairs: job.pairs.map((pair) => ({ ...pair, origin: `more/${pair.origin}` })) },
+    ]) {
+      const other = { ...job, ...changes };
+      expect(hashJob(other)).toBe(hashJob(job));
+      const number = await numberSubmission(output, other);
+      expect(number).not.toBe(first);
+      expect((await readSubmission(output))?.submission).toBe(number);
+      await rm(join(output, "submission.json"));
+      expect(await numberSubmission(output, job)).not.toBe(number);
+    }
+  });
+
   it("what does not fit is said of a job, too", () => {
     const { job } = prepared;
     const mine = { model: { name: "demo", hash: job.model.hash }, atpkit: job.atpkit };
@@ -193,14 +219,14 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
   });
 
   it("a worker replaces its dead process, and hands a shard back unharmed when it cannot work any more", async () => {
-    const { job, jobHash, outputFolder, modelFolder } = prepared;
-    const submission = await numberSubmission(outputFolder, jobHash);
+    const { job, jobHash, jobHashes, outputFolder, modelFolder } = prepared;
+    const submission = await numberSubmission(outputFolder, job);
     const queue = queueOf(submission);
     const shard = async (pair: number) => {
-      const task: ShardTask = { kind: "estimate", pairs: { first: pair, end: pair + 1 } };
-      const name = shardName(jobHash, task);
-      await queue.add("shard", { name, task }, { jobId: name, attempts: 3 });
-      return name;
+      const pairs = { first: pair, end: pair + 1 };
+      const named = nameTask(jobHashes, { kind: "estimate", pairs, method: "atp", byPair: false });
+      await queue.add("shard", named, { jobId: named.name, attempts: 3 });
+      return named.name;
     };
     const made = async (name: string) => {
       while (!(await (await queue.getJob(name))?.isCompleted())) await delay(50);
@@ -242,6 +268,50 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     ]);
     expect(await shardProcesses()).toEqual([]);
     expect((await readdir(join(outputFolder, "shards"))).length).toBe(2);
+    await queue.close();
+  });
+
+  it("a worker whose model has changed ends, and hands its shard back unharmed", async () => {
+    const modelFolder = join(folder, "changing");
+    await cp(prepared.modelFolder, modelFolder, { recursive: true });
+    const hashed = await hashModel(modelFolder, { cacheFile: join(folder, "hashes.json") });
+    const { job, jobHash, jobHashes, outputFolder } = prepared;
+    const submission = await numberSubmission(outputFolder, job);
+    const queue = queueOf(submission);
+    await announce(connection.redis, KEYS, submission, job, jobHash);
+    const shard = async (pair: number) => {
+      const pairs = { first: pair, end: pair + 1 };
+      const named = nameTask(jobHashes, { kind: "estimate", pairs, method: "atp+qkfix", byPair: false });
+      await queue.add("shard", named, { jobId: named.name, attempts: 3 });
+      return named.name;
+    };
+    const work = () =>
+      runQueueWorker({
+        connection,
+        prefix: "atpkit",
+        model: { name: "demo", folder: modelFolder, ...hashed },
+        sharedFolder: outputFolder,
+        onNotice: () => {},
+        signal: new AbortController().signal,
+        times: QUICK,
+      }).catch((error: unknown) => error);
+    const ended = work();
+    const first = await shard(0);
+    while (!(await (await queue.getJob(first))?.isCompleted())) await delay(50);
+    await utimes(join(modelFolder, "model.safetensors"), 0, 0);
+    const last = await shard(1);
+    const text = `checkUnchanged: ${join(modelFolder, "model.safetensors")}: expected the model to stay as it was when the job was prepared or the worker started, got a file that has changed since`;
+    expect(await ended).toEqual(new ModelChanged(text));
+    // Nor does it begin with such a model.
+    expect(await work()).toEqual(new ModelChanged(text));
+    const back = await queue.getJob(last);
+    expect([await back?.getState(), back?.attemptsMade, back?.failedReason]).toEqual([
+      "waiting",
+      0,
+      undefined,
+    ]);
+    expect(await (await ShardStore.open(outputFolder)).has(last)).toBe(false);
+    expect(await shardProcesses()).toEqual([]);
     await queue.close();
   });
 

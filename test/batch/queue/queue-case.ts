@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { onTestFinished } from "vitest";
 import { runJob } from "../../../src/batch/coordinator.js";
 import { LocalRunner } from "../../../src/batch/local/local-runner.js";
-import { jobFiles } from "../../../src/batch/outputs.js";
+import { jobFiles, portableJobFile } from "../../../src/batch/outputs.js";
 import { type PreparedJob, prepareJob } from "../../../src/batch/prepare-job.js";
 import { connectQueue } from "../../../src/batch/queue/connection.js";
 import { QueueRunner } from "../../../src/batch/queue/queue-runner.js";
@@ -74,9 +74,9 @@ export async function writeJob(folder: string, more: object = {}): Promise<strin
 /** Runs a job in a process of this machine. */
 export async function runLocally(file: string): Promise<PreparedJob> {
   const prepared = await prepareJob(file);
-  const { modelFolder, outputFolder } = prepared;
-  const jobFile = jobFiles(outputFolder).job;
-  const runner = new LocalRunner({ modelFolder, outputFolder, jobFile, workers: 1, retries: 0 });
+  const { modelFolder, modelFiles, outputFolder } = prepared;
+  const jobFile = portableJobFile(prepared);
+  const runner = new LocalRunner({ modelFolder, modelFiles, outputFolder, jobFile, workers: 1, retries: 0 });
   try {
     await runJob(prepared, runner);
   } finally {

@@ -40,7 +40,12 @@ describe.skipIf(skipReason() !== undefined)(titled("jobs through a queue"), () =
     await rm(folder, { recursive: true, force: true });
   });
 
-  const model = () => ({ name: "demo", folder: slow.modelFolder, hash: slow.job.model.hash });
+  const model = () => ({
+    name: "demo",
+    folder: slow.modelFolder,
+    hash: slow.job.model.hash,
+    files: slow.modelFiles,
+  });
 
   /** How many shards of a job workers have in hand. */
   async function shardsInHand(outputFolder: string): Promise<number> {
