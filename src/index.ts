@@ -6,6 +6,7 @@ export { estimateBy, type MethodOptions } from "./atpstar/estimate.js";
 export { METHODS, type Method } from "./atpstar/methods.js";
 export { type JobOptions, runJob } from "./batch/coordinator.js";
 export { LocalRunner } from "./batch/local/local-runner.js";
+export { type JobFiles, jobFiles, portableJobFile } from "./batch/outputs.js";
 export { type PreparedJob, prepareJob } from "./batch/prepare-job.js";
 export { writeScoresParquet } from "./batch/score-parquet.js";
 export {
