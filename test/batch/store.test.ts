@@ -277,21 +277,22 @@ describe("ShardStore", () => {
   it("names the file where the disk refuses, whatever is done with it", async () => {
     const { store, name, file } = await storeWith();
     const good = readFileSync(file);
-    const refused = async (call: Promise<unknown>, text: string) => {
-      await expect(call).rejects.toThrow(RunError);
-      await expect(call).rejects.toThrow(`ShardStore: ${file}: ${text}`);
+    const refused = async (call: () => Promise<unknown>, text: string) => {
+      const error: unknown = await call().catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(RunError);
+      expect(String(error)).toContain(`ShardStore: ${file}: ${text}`);
     };
     // A broken shard that cannot be set aside.
     mkdirSync(join(`${file}.corrupt`, "x"), { recursive: true });
     writeFileSync(file, "broken");
-    for (const call of [store.has(name), store.read(name), store.readBytes(name)])
+    for (const call of [() => store.has(name), () => store.read(name), () => store.readBytes(name)])
       await refused(call, "EISDIR: illegal operation on a directory, rename");
     rmSync(file);
     // What can be opened, and not read.
     mkdirSync(file);
-    for (const call of [store.has(name), store.read(name)])
+    for (const call of [() => store.has(name), () => store.read(name)])
       await refused(call, "EISDIR: illegal operation on a directory, read");
-    await refused(store.remove(name), "Path is a directory: rm returned EISDIR");
+    await refused(() => store.remove(name), "Path is a directory: rm returned EISDIR");
     rmSync(file, { recursive: true });
     await store.writeBytes(name, good);
     expect(await store.has(name)).toBe(true);
