@@ -168,10 +168,18 @@ describe.skipIf(!BROWSER_PATH)(`the page in a browser${WITHOUT_BROWSER}`, () => 
   it("leads from a row to its cell and back, with the keyboard", async () => {
     const { page: linked } = await openReport(browser, file);
     await linked.fill("#filter-node", "L1.z[1]@3");
-    await linked.locator("#ranked-table a").first().focus();
-    await linked.keyboard.press("Enter");
+    // The filter takes effect a moment later, and rows are drawn anew then: what has the focus may be gone.
+    await expect
+      .poll(
+        async () => {
+          await linked.locator("#ranked-table a", { hasText: "L1.z[1]@3" }).first().focus();
+          await linked.keyboard.press("Enter");
+          return await linked.locator("select.heads-position option:checked").textContent();
+        },
+        { timeout: 10_000, interval: 300 },
+      )
+      .toBe("3");
     await linked.waitForFunction('document.activeElement.contains(document.getElementById("figure-z"))');
-    expect(await linked.locator("select.heads-position option:checked").textContent()).toBe("3");
     const row = rows.find(({ node }) => node === "L1.z[1]@3");
     const tip = await linked.locator("#figure-z").textContent();
     expect(tip).toContain("L1.z[1]@3");
