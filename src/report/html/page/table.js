@@ -26,6 +26,8 @@ export function makeTable(element, { label, columns, rows, file }) {
     data: rows,
     index: "row",
     height: Math.min(620, 92 + rows.length * 29),
+    // Tabulator's own way redraws whenever the table comes into sight, and with that loses the focus and where it was scrolled to.
+    autoResize: false,
     layout: "fitDataFill",
     placeholder: "No rows",
     columnDefaults: { headerSortStartingDir: "desc", resizable: true, minWidth: 60 },
@@ -44,7 +46,12 @@ export function makeTable(element, { label, columns, rows, file }) {
   });
   return {
     /** @type {Promise<void>} */
-    built: new Promise((resolve) => table.on("tableBuilt", resolve)),
+    built: new Promise((resolve) =>
+      table.on("tableBuilt", () => {
+        followWidth(element, () => table.redraw());
+        resolve();
+      }),
+    ),
     /** @param {((row: Record<string, any>) => boolean) | undefined} keep */
     filter(keep) {
       if (keep) table.setFilter(keep);
@@ -61,6 +68,20 @@ export function makeTable(element, { label, columns, rows, file }) {
       found.querySelector("a")?.focus({ preventScroll: true });
     },
   };
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {() => void} redraw
+ */
+function followWidth(element, redraw) {
+  let width = element.clientWidth;
+  new ResizeObserver(() => {
+    // 0 while it is printed.
+    if (element.clientWidth === 0 || element.clientWidth === width) return;
+    width = element.clientWidth;
+    redraw();
+  }).observe(element);
 }
 
 /** @param {TableColumn} column */
