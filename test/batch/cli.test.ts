@@ -10,16 +10,8 @@ import { RunError } from "../../src/errors.js";
 import { CLI_NODE_ARGS, IOI, resultOf, rowsOf, runCli, runHere, startCli } from "../cli/run-cli.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
-import {
-  childrenOf,
-  DEMO,
-  resultsOf,
-  run,
-  shardsOf,
-  temporaryFolder,
-  until,
-  writeJob,
-} from "./job-folder.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { childrenOf, DEMO, resultsOf, run, shardsOf, until, writeJob } from "./job-folder.js";
 
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });

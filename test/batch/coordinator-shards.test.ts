@@ -14,7 +14,8 @@ import { samplePairs } from "../../src/prompts/sample-pairs.js";
 import { readRankedCsv } from "../../src/report/read-ranked-csv.js";
 import { startTestEngine } from "../support/engine.js";
 import { relativeError } from "../support/errors.js";
-import { DEMO, type JobFolder, resultsOf, run, shardsOf, temporaryFolder, writeJob } from "./job-folder.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { DEMO, type JobFolder, resultsOf, run, shardsOf, writeJob } from "./job-folder.js";
 
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });

@@ -6,7 +6,8 @@ import { describe, expect, it, vi } from "vitest";
 import { readManifest } from "../../src/batch/manifest.js";
 import type { ShardTask } from "../../src/batch/shard-task.js";
 import { ShardStore } from "../../src/batch/store.js";
-import { DEMO, type JobFolder, resultsOf, run, shardsOf, temporaryFolder, writeJob } from "./job-folder.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { DEMO, type JobFolder, resultsOf, run, shardsOf, writeJob } from "./job-folder.js";
 
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });

@@ -1,10 +1,8 @@
 /** @file Jobs on the demo model in folders of their own, and what is in them afterwards. */
 
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll } from "vitest";
 import { type JobOptions, runJob } from "../../src/batch/coordinator.js";
 import { LocalRunner } from "../../src/batch/local/local-runner.js";
 import { portableJobFile } from "../../src/batch/outputs.js";
@@ -12,15 +10,9 @@ import { type PreparedJob, prepareJob } from "../../src/batch/prepare-job.js";
 import type { ShardRunner } from "../../src/batch/shard-runner.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
 
 export const DEMO = join(projectRoot, "models/demo");
-
-/** A folder that is removed after the tests of the file. */
-export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "atpkit-batch-"));
-  afterAll(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 export interface JobFolder {
   readonly specFile: string;

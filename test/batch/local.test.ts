@@ -15,7 +15,8 @@ import type { NamedTask, ShardTask } from "../../src/batch/shard-task.js";
 import { isRunning } from "../../src/batch/status.js";
 import { ShardStore } from "../../src/batch/store.js";
 import { InputError, RunError } from "../../src/errors.js";
-import { childrenOf, DEMO, shardsOf, temporaryFolder, until, writeJob } from "./job-folder.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { childrenOf, DEMO, shardsOf, until, writeJob } from "./job-folder.js";
 
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });

@@ -4,7 +4,8 @@ import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { IOI, RUN, rowsOf, runCli, runHere, temporaryFolder } from "./run-cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { IOI, RUN, rowsOf, runCli, runHere } from "./run-cli.js";
 
 const FEW = [...RUN, "--max-pairs", "8", "--positions", "roles"];
 

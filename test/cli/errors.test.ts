@@ -4,7 +4,8 @@ import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { NOBODY } from "../support/hub-case.js";
-import { DEMO, IOI, RUN, resultOf, runCli, runHere, startCli, temporaryFolder } from "./run-cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { DEMO, IOI, RUN, resultOf, runCli, runHere, startCli } from "./run-cli.js";
 
 const HEADER =
   "rank,node,site,layer,index,position,token,contribution,estimate_contribution,estimate_mean,estimate_se," +

@@ -17,7 +17,8 @@ import { RANKED_HEADER } from "../../src/report/ranked-csv.js";
 import { projectRoot } from "../support/child-process.js";
 import { startTestEngine, testBackend } from "../support/engine.js";
 import { largestError } from "../support/errors.js";
-import { DEMO, IOI, RUN, runCli, runHere, temporaryFolder } from "./run-cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { DEMO, IOI, RUN, runCli, runHere } from "./run-cli.js";
 
 let cwd: string;
 let list: string;

@@ -9,7 +9,8 @@ import { METRICS } from "../../src/prompts/metrics/index.js";
 import { RANKED_HEADER } from "../../src/report/ranked-csv.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
-import { runCli, runHere, temporaryFolder } from "./run-cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { runCli, runHere } from "./run-cli.js";
 
 /** Fits a terminal of a usual width. */
 const MAX_WIDTH = 104;

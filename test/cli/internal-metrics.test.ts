@@ -4,7 +4,8 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { INTERNAL_FORMS } from "../../src/prompts/metrics/parse-metric.js";
-import { DEMO, RUN, rowsOf, runCli, runHere, temporaryFolder } from "./run-cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { DEMO, RUN, rowsOf, runCli, runHere } from "./run-cli.js";
 
 const FEW = [...RUN, "--max-pairs", "4"];
 

@@ -5,7 +5,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { goldenFiles, listTree, startCase } from "../support/hub-case.js";
-import { RUN, resultOf, startCli, temporaryFolder } from "./run-cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { RUN, resultOf, startCli } from "./run-cli.js";
 
 /** Waits for something that a child process does. */
 async function until(happened: () => boolean): Promise<void> {

@@ -9,7 +9,8 @@ import { SENDER_SITES } from "../../src/exact/paths/ends.js";
 import { PATHS_HEADER } from "../../src/report/paths-csv.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
-import { RUN, rowsOf, runCli, runHere, temporaryFolder } from "./run-cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { RUN, rowsOf, runCli, runHere } from "./run-cli.js";
 
 const FEW = [...RUN, "--max-pairs", "4"];
 

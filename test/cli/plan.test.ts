@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { projectRoot } from "../support/child-process.js";
 import { startTestEngine, testBackend } from "../support/engine.js";
-import { RUN, runCli, runHere, temporaryFolder } from "./run-cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { RUN, runCli, runHere } from "./run-cli.js";
 
 const SOURCE_PAIRS = join(projectRoot, "models/demo/pairs/ioi.jsonl");
 const BEST = ["--top-k", "2", "--max-pairs", "4", "--nodes", "z", "--positions", "roles"];

@@ -17,8 +17,9 @@ import { startTestEngine, testBackend } from "../support/engine.js";
 import { largestError, relativeError } from "../support/errors.js";
 import { siteOfKind } from "../support/golden-nodes.js";
 import { type GoldenTable, goldenFolder, readGolden } from "../support/goldens.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
 import { ESTIMATE_TOLERANCE, EXACT_TOLERANCE } from "../support/tolerances.js";
-import { DEMO, IOI, type Row, RUN, rowsOf, runCli, temporaryFolder } from "./run-cli.js";
+import { DEMO, IOI, type Row, RUN, rowsOf, runCli } from "./run-cli.js";
 
 let out: string;
 beforeAll(async () => {

@@ -1,13 +1,11 @@
 /** @file The real command line: in a process of its own, or, where that tells nothing more, in this one. */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseFile } from "fast-csv";
-import { afterAll, vi } from "vitest";
+import { vi } from "vitest";
 import { outcomeOf } from "../../src/cli/outcome.js";
 import { makeProgram } from "../../src/cli/program.js";
 import { projectRoot } from "../support/child-process.js";
@@ -95,11 +93,4 @@ export async function rowsOf(file: string): Promise<Row[]> {
   const rows: Row[] = [];
   for await (const row of parseFile(file, { headers: true })) rows.push(row);
   return rows;
-}
-
-/** A folder that is removed after the tests of the file. */
-export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "atpkit-cli-"));
-  afterAll(() => rm(folder, { recursive: true, force: true }));
-  return folder;
 }

@@ -16,19 +16,9 @@ import { projectRoot } from "../support/child-process.js";
 import { startTestEngine, testBackend } from "../support/engine.js";
 import { largestError } from "../support/errors.js";
 import { siteOfKind } from "../support/golden-nodes.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
 import { EXACT_TOLERANCE } from "../support/tolerances.js";
-import {
-  DEMO,
-  IOI,
-  type Row,
-  RUN,
-  resultOf,
-  rowsOf,
-  runCli,
-  runHere,
-  startCli,
-  temporaryFolder,
-} from "./run-cli.js";
+import { DEMO, IOI, type Row, RUN, resultOf, rowsOf, runCli, runHere, startCli } from "./run-cli.js";
 
 const FEW = [...RUN, "--max-pairs", "4"];
 const MIXED = join(DEMO, "pairs/ioi-mixed.jsonl");

@@ -7,9 +7,10 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import { makeProgram } from "../../src/cli/program.js";
-import { resultOf, temporaryFolder } from "../cli/run-cli.js";
+import { resultOf } from "../cli/run-cli.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
 import { missingLine } from "./excerpts.js";
 import { readPage } from "./page.js";
 

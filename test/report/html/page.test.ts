@@ -9,7 +9,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeReport } from "../../../src/report/html/write-report.js";
 import { BROWSER_PATH, launchBrowser, type OpenedReport, openReport, WITHOUT_BROWSER } from "./browser.js";
-import { METRICS_CSV, rankedList, writeResults } from "./results.js";
+import { FIGURE_IDS, METRICS_CSV, rankedList, writeResults } from "./results.js";
 
 const rows = rankedList();
 
@@ -215,20 +215,10 @@ describe.skipIf(!BROWSER_PATH)(`the page in a browser${WITHOUT_BROWSER}`, () => 
   });
 
   it("draws every figure, in the dark and for paper too", async () => {
-    const ids = [
-      "residPre",
-      "attnOut",
-      "mlpOut",
-      "q",
-      "z",
-      "neuron",
-      "estimate-against-exact",
-      "bound",
-      "faithfulness",
-    ];
     for (const dark of [false, true]) {
       const { page: shown, complaints } = await openReport(browser, file, { dark });
-      for (const id of ids) expect(await shown.locator(`#figure-${id} svg path`).count()).toBeGreaterThan(5);
+      for (const id of FIGURE_IDS)
+        expect(await shown.locator(`#figure-${id} svg path`).count()).toBeGreaterThan(5);
       for (const value of ["own", "root"]) await shown.selectOption("select.scale >> nth=0", value);
       await shown.emulateMedia({ media: "print" });
       expect(await shown.locator("table.static").isVisible()).toBe(true);

@@ -25,7 +25,15 @@ import { writeRankedCsv } from "../../../src/report/ranked-csv.js";
 import { RUN, runCli, runHere } from "../../cli/run-cli.js";
 import { projectRoot } from "../../support/child-process.js";
 import { row } from "../rows.js";
-import { CERTIFICATE, FAITHFULNESS, HOSTILE, rankedList, SUMMARY, writeResults } from "./results.js";
+import {
+  CERTIFICATE,
+  FAITHFULNESS,
+  FIGURE_IDS,
+  HOSTILE,
+  rankedList,
+  SUMMARY,
+  writeResults,
+} from "./results.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -213,17 +221,7 @@ describe("figures as SVG", () => {
     await writeResults(folder);
     const { figures } = await writeReport(folder, { svg: true });
     expect(figures.map((path) => path.slice(folder.length + 1))).toEqual(
-      [
-        "residPre",
-        "attnOut",
-        "mlpOut",
-        "q",
-        "z",
-        "neuron",
-        "estimate-against-exact",
-        "bound",
-        "faithfulness",
-      ].map((id) => `report-${id}.svg`),
+      FIGURE_IDS.map((id) => `report-${id}.svg`),
     );
     const drawing = await readFile(figures[0], "utf8");
     expect(drawing).not.toMatch(/<script|<img/);

@@ -20,6 +20,9 @@ export const HOSTILE = [
 ] as const;
 
 const SITES: readonly Site[] = ["residPre", "attnOut", "mlpOut", "q", "z", "neuron"];
+
+/** What the figures of a report on such a folder are called. */
+export const FIGURE_IDS: readonly string[] = [...SITES, "estimate-against-exact", "bound", "faithfulness"];
 const LAYERS = 3;
 const HEADS = 2;
 
