@@ -32,7 +32,11 @@ import type { ChaosMessage, ChaosWorkerStart } from "./chaos-worker.js";
 
 const WORKERS = 2;
 const KILLS = 30;
+/** A worker is killed after at most so many shards, which all kills together leave some of; or after so long without them. */
+const MOST_SHARDS_OF_A_LIFE = 8;
 const LONGEST_LIFE_MS = 1500;
+/** Longer than a shard takes, so that a kill may come at any moment of one. */
+const MOMENT_MS = 60;
 /** Shards that are too small to cost anything. */
 const TRIVIAL_SHARDS = 200;
 /** As in production, but for the wait for a dead worker's shards: 15 s there. */
@@ -148,19 +152,27 @@ async function chaos(job: PreparedJob, local: PreparedJob): Promise<void> {
 async function keepKilling(job: PreparedJob): Promise<void> {
   while (killing) {
     const child = startWorker(job);
-    const ready = new Promise<void>((resolve) => {
-      child.on("message", (message: ChaosMessage) => {
-        if ("ready" in message) resolve();
-      });
-    });
     const gone = once(child, "exit");
-    await Promise.race([ready, gone]);
+    await Promise.race([messages(child, "ready", 1), gone]);
     if (kills < KILLS) {
-      await Promise.race([delay(Math.random() * LONGEST_LIFE_MS), gone]);
+      const shards = Math.floor(Math.random() * (MOST_SHARDS_OF_A_LIFE + 1));
+      await Promise.race([messages(child, "made", shards), delay(LONGEST_LIFE_MS), gone]);
+      await Promise.race([delay(Math.random() * MOMENT_MS), gone]);
       if (killing && kills < KILLS && child.kill("SIGKILL")) kills += 1;
     }
     await gone;
   }
+}
+
+/** Waits for so many messages of a kind. */
+function messages(child: ChildProcess, kind: "ready" | "made", count: number): Promise<void> {
+  if (count === 0) return Promise.resolve();
+  let left = count;
+  return new Promise((resolve) => {
+    child.on("message", (message: ChaosMessage) => {
+      if (kind in message && --left === 0) resolve();
+    });
+  });
 }
 
 function startWorker(job: PreparedJob): ChildProcess {
