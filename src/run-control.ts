@@ -15,13 +15,35 @@ export interface RunControl {
   readonly signal?: AbortSignal;
 }
 
-/** Reports how much of a stage is done, wherever that is more than before. */
-export function reporterOf({ onProgress }: RunControl, stage: string, total: number): (done: number) => void {
-  let reported = 0;
-  return (done) => {
-    if (done > reported) onProgress?.({ stage, done, total });
-    reported = Math.max(reported, done);
-  };
+/** How much of a stage is done, which is reported wherever it is more than before. */
+export class StageProgress {
+  #done = 0;
+  #reported = 0;
+
+  constructor(
+    private readonly control: RunControl,
+    private readonly stage: string,
+    private readonly total: number,
+  ) {}
+
+  /** Units that need no work. */
+  add(units: number): void {
+    this.#done += units;
+    this.#report(this.#done);
+  }
+
+  /** Units that are worked at together: the function is told which share of them is done, 1 at the end. Later units come behind them. */
+  share(units: number): (share: number) => void {
+    const before = this.#done;
+    this.#done += units;
+    return (share) => this.#report(before + Math.floor(share * units));
+  }
+
+  #report(done: number): void {
+    if (done <= this.#reported) return;
+    this.#reported = done;
+    this.control.onProgress?.({ stage: this.stage, done, total: this.total });
+  }
 }
 
 /**

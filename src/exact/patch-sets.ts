@@ -21,7 +21,7 @@ import { readingOf } from "../prompts/metrics/internal-reader.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
-import { nextBatch, type RunControl, reporterOf } from "../run-control.js";
+import { nextBatch, type RunControl, StageProgress } from "../run-control.js";
 import { type DrawnPairs, drawPairs } from "../sources/draws.js";
 import type { ActivationSource, PatchSource } from "../sources/source.js";
 import { runWave } from "../wave.js";
@@ -121,16 +121,14 @@ export async function patchSets(
   const runs = drawn.pairs.length;
   const table = new MetricTable(options.metrics, runs, sets.length);
   const runsOfSet = sets.pairOf ? drawn.draws : runs;
-  const total = runsOfSet * sets.length;
-  const report = reporterOf(options, "verify", total);
+  const progress = new StageProgress(options, "verify", runsOfSet * sets.length);
   for (const block of blocksOfSets(sets, runs, limits)) {
-    const before = runsOfSet * block.first;
-    await patchBlock(model, drawn, space, block, options, table, (done) => report(before + done));
+    await patchBlock(model, drawn, space, block, options, table, progress);
   }
   return averageDraws(table.runs(), drawn.draws);
 }
 
-/** @param report told how many sets × pairs are done, those that need no run among them */
+/** @param progress counts sets × pairs, those that need no run among them */
 async function patchBlock(
   model: Model,
   { pairs, draws, values: replacement }: DrawnPairs,
@@ -138,12 +136,11 @@ async function patchBlock(
   { first, sets, pairOf }: BlockOfSets,
   options: PatchOptions,
   table: MetricTable,
-  report: (done: number) => void,
+  progress: StageProgress,
 ): Promise<void> {
   const { batchSize, activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES } = options;
   const outlines = sets.map((nodes) => outlineOfSet(space, nodes));
   const metrics = new MetricsOfSets(model.config, options.metrics, outlines);
-  let done = 0;
   for (const batch of batchPairs(pairs, batchSize)) {
     const { indices, length: T } = batch;
     const plan = planBatch(
@@ -161,15 +158,14 @@ async function patchBlock(
     try {
       table.setUnpatched(indices, unpatched.values.unpatched, metrics.layers / model.config.layers);
       for (const { pairIndex, set } of plan.idle) table.setUnchanged(indices[pairIndex], first + set);
-      done += plan.asked - plan.runs.length;
+      progress.add(plan.asked - plan.runs.length);
       const shared = { model, space, T, metrics, ...unpatched };
       for (const wave of wavesOfRuns(model.config, plan.runs, T, activationBudgetBytes)) {
         const patched = wave.map((runs) => new PatchedChunk(shared, runs));
-        const inWave = wave.reduce((sum, { length }) => sum + length, 0);
         await runWave(model.weights, patched, {
           to: metrics.layers,
           signal: options.signal,
-          onShare: (share) => report(done + Math.floor(share * inWave)),
+          onShare: progress.share(wave.flat().length),
           async finish(chunk) {
             const values = await chunk.read(activationBudgetBytes);
             chunk.runs.forEach(({ pair, pairIndex, set }, r) => {
@@ -183,14 +179,12 @@ async function patchBlock(
             table.addCost(costOfChunk(model.config, metrics.layers, T, chunk.runs));
           },
         });
-        done += inWave;
       }
     } finally {
       for (const { metric } of unpatched.values.outputs) metric.dispose();
       unpatched.runs.dispose();
     }
   }
-  report(done);
 }
 
 interface Unpatched {

@@ -20,7 +20,7 @@ import { batchPairs, type PairBatch } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import { embedRun } from "../prompts/embed-run.js";
 import type { Pair } from "../prompts/pair.js";
-import { nextBatch, type RunControl, reporterOf } from "../run-control.js";
+import { nextBatch, type RunControl, StageProgress } from "../run-control.js";
 import { runWave, type WaveControl, wavesWithin } from "../wave.js";
 import type { ActivationSource } from "./source.js";
 
@@ -54,20 +54,17 @@ export async function meanSource(
       addTo(sums, keyOf(point, layer), summed(point, value, perPosition));
     return value;
   };
-  let done = 0;
   let rows = 0;
-  const report = reporterOf(control, "mean", pairs.length);
+  const progress = new StageProgress(control, "mean", pairs.length);
   try {
     for (const wave of wavesOfBatches(model.config, pairs, batchSize)) {
       await nextBatch(control.signal);
-      const inWave = wave.reduce((sum, batch) => sum + batch.pairs.length, 0);
       await runBatches(model, wave, direction, edit, {
         to: model.config.layers,
         signal: control.signal,
-        onShare: (share) => report(done + Math.floor(share * inWave)),
+        onShare: progress.share(wave.reduce((sum, batch) => sum + batch.pairs.length, 0)),
       });
       rows += wave.reduce((sum, batch) => sum + batch.pairs.length * (perPosition ? 1 : batch.length), 0);
-      done += inWave;
     }
   } catch (error) {
     tf.dispose([...sums.values()]);

@@ -18,7 +18,7 @@ import { batchPairs } from "../../prompts/buckets.js";
 import { isOutput, type Metric, type OutputMetric } from "../../prompts/metrics/metric.js";
 import { checkPairsForMetric, prepareOnRuns } from "../../prompts/metrics/on-runs.js";
 import type { Pair } from "../../prompts/pair.js";
-import { nextBatch, reporterOf } from "../../run-control.js";
+import { nextBatch, StageProgress } from "../../run-control.js";
 import { type DrawnPairs, drawPairs, meanOverDraws } from "../../sources/draws.js";
 import { runWave } from "../../wave.js";
 import type { ExactOptions } from "../patch-sets.js";
@@ -147,8 +147,7 @@ async function effectsOfDrawn(
     sourceMetric: new Float64Array(pairs.length),
     forwardEquivalents: 0,
   };
-  let done = 0;
-  const report = reporterOf(control, "patch", total);
+  const progress = new StageProgress(control, "patch", total);
   for (const plan of plans) {
     const { indices, length: T, pairs: ofBatch } = plan.batch;
     await nextBatch(control.signal);
@@ -169,11 +168,10 @@ async function effectsOfDrawn(
         const shared = { config: model.config, T, inputs, freezeNorm };
         for (const wave of wavesOfPaths(model.config, plan.runs, T, activationBudgetBytes)) {
           const chunks = wave.map((rows) => new PathChunk(shared, rows));
-          const inWave = wave.reduce((sum, { length }) => sum + length, 0);
           await runWave(model.weights, chunks, {
             to: model.config.layers,
             signal: control.signal,
-            onShare: (share) => report(done + Math.floor(share * inWave)),
+            onShare: progress.share(wave.flat().length),
             async finish(chunk) {
               const { rows } = chunk;
               const final = await chunk.final(model);
@@ -193,7 +191,6 @@ async function effectsOfDrawn(
               result.forwardEquivalents += costOf(model.config.layers, rows, T);
             },
           });
-          done += inWave;
         }
       } finally {
         prepared.metric.dispose();

@@ -22,7 +22,7 @@ import { batchPairs, type PairBatch } from "../../prompts/buckets.js";
 import { isOutput, type OutputMetric } from "../../prompts/metrics/metric.js";
 import { checkPairsForMetric, prepareAllOnRuns } from "../../prompts/metrics/on-runs.js";
 import type { Pair } from "../../prompts/pair.js";
-import { nextBatch, reporterOf } from "../../run-control.js";
+import { nextBatch, StageProgress } from "../../run-control.js";
 import { type DrawnPairs, drawPairs } from "../../sources/draws.js";
 import { runWave } from "../../wave.js";
 import { averageDraws } from "../average-draws.js";
@@ -79,8 +79,7 @@ async function sweepDrawn(
   const plans = batchPairs(pairs, batchSize).map((batch) => planSweep(inputOf(batch)));
   const total = plans.reduce((sum, { count }) => sum + count, 0);
   const table = new MetricTable(metrics, pairs.length, nodes.length);
-  let done = 0;
-  const report = reporterOf(options, "verify", total);
+  const progress = new StageProgress(options, "verify", total);
   for (const plan of plans) {
     const { indices, pairs: ofBatch, length: T } = plan.batch;
     await nextBatch(options.signal);
@@ -107,11 +106,10 @@ async function sweepDrawn(
         };
         for (const wave of wavesOfSweep(inputOf(plan.batch), activationBudgetBytes, idle)) {
           const chunks = wave.map((runs) => new SweepChunk(chunk, runs));
-          const inWave = wave.reduce((sum, { length }) => sum + length, 0);
           await runWave(model.weights, chunks, {
             to: model.config.layers,
             signal: options.signal,
-            onShare: (share) => report(done + Math.floor(share * inWave)),
+            onShare: progress.share(wave.flat().length),
             async finish(runs) {
               const { order, final } = await runs.final(model);
               try {
@@ -129,7 +127,6 @@ async function sweepDrawn(
               }
             },
           });
-          done += inWave;
         }
       } finally {
         for (const { metric } of prepared) metric.dispose();
