@@ -26,20 +26,14 @@ export interface EstimateQuestion {
   readonly method: Method;
   readonly sites: readonly Site[];
   readonly metric: Metric;
-  /** For the layer records. */
+  /** For the layer records, and again for the gradient streams of one layer. */
   readonly activationBudgetBytes: number;
-  /** For the gradient streams of one layer. */
-  readonly streamBudgetBytes: number;
 }
 
 export interface EstimateBatch {
   readonly forwardEquivalents: number;
   /** The layers in the order in which their weights are asked for. */
   readonly visits: readonly number[];
-  /** Of the layers run forward, how many have to be computed again for each backward sweep that comes by. */
-  readonly droppedRecords: number;
-  /** Backward sweeps: more than one where the gradient streams do not fit their budget. */
-  readonly sweeps: number;
   /** Bytes at the worst moment. */
   readonly memory: {
     readonly records: number;
@@ -78,8 +72,6 @@ export function planEstimateBatch(question: EstimateQuestion, rows: Rows): Estim
   return {
     forwardEquivalents: (rows.B * (2 * forward + layerBackwards + 2 * recomputed)) / config.layers,
     visits,
-    droppedRecords: forward - kept,
-    sweeps: sweeps.length,
     memory: {
       records: kept * record,
       streams: stream * (2 * (forward - kept) + waiting),
@@ -93,7 +85,7 @@ export function planEstimateBatch(question: EstimateQuestion, rows: Rows): Estim
   };
 }
 
-/** A backward sweep from a layer down to layer 0. */
+/** A backward sweep from a layer down to layer 0; more than one where the gradient streams do not fit their budget. */
 interface Sweep {
   readonly from: number;
   /** Layers where a gradient stream forks off. */
@@ -103,13 +95,13 @@ interface Sweep {
 }
 
 function sweepsOf(
-  { config, method, metric, streamBudgetBytes }: EstimateQuestion,
+  { config, method, metric, activationBudgetBytes }: EstimateQuestion,
   rows: Rows,
   from: number,
 ): Sweep[] {
   const below = layersBelow(metric, config.layers);
   const { width: D, mlpWidth: F, heads: H } = config;
-  const perSweep = streamsWithin(streamBudgetBytes, { ...rows, D, F, H });
+  const perSweep = streamsWithin(activationBudgetBytes, { ...rows, D, F, H });
   const [first = [], ...later] = partsOf(method).gradDrop ? planStreams(below, perSweep) : [];
   return [
     { from, dropped: first, hasMain: true },

@@ -5,6 +5,7 @@
 
 import { bytesOfContext, bytesOfStream, restingBudget, tokensWithin } from "../activation-budget.js";
 import type { ModelConfig } from "../model/config.js";
+import type { Site } from "../model/sites.js";
 import type { NodeSpace } from "../nodes/node-space.js";
 import { FLOAT_BYTES, floatsForward, floatsOfSite, floatsOfStream, type Rows } from "./activations.js";
 
@@ -15,26 +16,18 @@ export interface SetsBatch {
   readonly memory: { readonly recorded: number; readonly runs: number; readonly layer: number };
 }
 
-/**
- * @param rows prompts of the unpatched runs
- * @param patchedRuns of the batch, if that is known
- */
+/** @param rows prompts of the unpatched runs */
 export function planSetsBatch(
   config: ModelConfig,
   space: NodeSpace,
   rows: Rows,
   activationBudgetBytes: number,
-  patchedRuns = Number.POSITIVE_INFINITY,
 ): SetsBatch {
   const { T } = rows;
-  const runsInBlock = Math.min(
-    patchedRuns,
-    Math.max(1, Math.floor(tokensWithin(activationBudgetBytes, config, T) / T)),
-  );
+  const runsInBlock = Math.max(1, Math.floor(tokensWithin(activationBudgetBytes, config, T) / T));
   const rest = bytesOfStream(config, T) + bytesOfContext(config, T, T);
-  const resting = Math.min(patchedRuns * rest, Math.max(rest, restingBudget(activationBudgetBytes)));
-  const bytesOf = (site: Parameters<typeof floatsOfSite>[2], of = rows) =>
-    FLOAT_BYTES * floatsOfSite(config, of, site);
+  const resting = Math.max(rest, restingBudget(activationBudgetBytes));
+  const bytesOf = (site: Site, of = rows) => FLOAT_BYTES * floatsOfSite(config, of, site);
   // A patched site is there as it was, with its mask, and patched.
   const sites = new Set(space.groups.map(({ site }) => site));
   const patched = Math.max(...[...sites].map((site) => 3 * bytesOf(site, { B: runsInBlock, T })));

@@ -49,7 +49,7 @@ const ORDER_BYTES = 24;
 const DISTRIBUTION_TERMS = 7;
 
 /** Batches of pairs, each as often as it is drawn. */
-export function drawnBatches({ pairs, batchSize, draws = 1 }: PlanQuestion): PairBatch[] {
+function drawnBatches({ pairs, batchSize, draws = 1 }: PlanQuestion): PairBatch[] {
   const drawn = draws === 1 ? pairs : pairs.flatMap((pair) => Array.from({ length: draws }, () => pair));
   return batchPairs(drawn, batchSize);
 }
@@ -98,14 +98,7 @@ export function planEstimateStage(
     const planned =
       known.get(key) ??
       planEstimateBatch(
-        {
-          config,
-          method,
-          sites,
-          metric: metrics[0],
-          activationBudgetBytes: activationBytes,
-          streamBudgetBytes: activationBytes,
-        },
+        { config, method, sites, metric: metrics[0], activationBudgetBytes: activationBytes },
         rows,
       );
     known.set(key, planned);

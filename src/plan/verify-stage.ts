@@ -23,8 +23,8 @@ import { FLOAT_BYTES, floatsForward, floatsOfSite, floatsOfStream, type Rows } f
 export interface VerifyQuestion {
   readonly config: ModelConfig;
   readonly space: NodeSpace;
-  /** How many nodes of the space are patched one by one, whichever they are; all of them where it is left out. */
-  readonly nodes?: number;
+  /** How many nodes of the space are patched one by one, whichever they are. */
+  readonly nodes: number;
   readonly activationBudgetBytes: number;
 }
 
@@ -35,7 +35,6 @@ export interface VerifyBatch {
 }
 
 export interface VerifyCost {
-  readonly patchedRuns: number;
   /** The unpatched runs included. */
   readonly forwardEquivalents: number;
   /** By first layer: how many waves begin there. Beside them the unpatched runs go through all layers once. */
@@ -67,7 +66,7 @@ export function planVerifyBatch(question: VerifyQuestion, batch: VerifyBatch): V
   const { config, space, activationBudgetBytes: budget } = question;
   const { length: T, pairs } = batch;
   const rows = { B: pairs.length, T };
-  const cells = mostExpensive(cellsOf(space, pairs), question.nodes ?? space.size, config, T);
+  const cells = mostExpensive(cellsOf(space, pairs), question.nodes, config, T);
   const waves: number[] = Array.from({ length: config.layers }, () => 0);
   let patchedRuns = 0;
   let cost = 2 * rows.B * forwardFlops(config, T);
@@ -86,7 +85,6 @@ export function planVerifyBatch(question: VerifyQuestion, batch: VerifyBatch): V
   }
   const rest = Math.min(patchedRuns * restOf(config, T), Math.max(restingBudget(budget), restOf(config, T)));
   return {
-    patchedRuns,
     forwardEquivalents: cost / forwardFlops(config, T),
     waves,
     memory: {
@@ -160,7 +158,7 @@ function byLayer(cells: readonly Cell[]): Cell[] {
  * Values of the unpatched runs that are kept: of the base run what every patched run takes over and what those of a site start
  * from, of the source run what is patched in. Of nodes that are not known yet, those that take the most.
  */
-function recordedBytes({ config, space, nodes = space.size }: VerifyQuestion, rows: Rows): number {
+function recordedBytes({ config, space, nodes }: VerifyQuestion, rows: Rows): number {
   const available = new Set<Site>(sitesOf(config));
   const bytesOf = (site: Site) => FLOAT_BYTES * floatsOfSite(config, rows, site);
   // The stream behind a layer is the one before the next.
