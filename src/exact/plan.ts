@@ -123,7 +123,7 @@ function spanOf(space: NodeSpace, pair: Pair, labels: readonly number[]): Span |
  * @param runs in order of layer and position
  * @param T token length of the batch
  */
-export function* chunksOfOneStart<Run extends Start>(
+function* chunksOfOneStart<Run extends Start>(
   runs: readonly Run[],
   T: number,
   tokensAtOnce: number,
@@ -147,23 +147,18 @@ export function* chunksOfOneStart<Run extends Start>(
 /**
  * The same chunks, those together that go up side by side.
  * @param budgetBytes what the activations of a chunk may take
+ * @param streams what a run takes between two layers, in residual streams; beside them a chunk has a mask and rotary tables
  */
-export function wavesOfRuns(
+export function wavesOfRuns<Run extends Start>(
   config: ModelConfig,
-  runs: readonly PatchedRun[],
+  runs: readonly Run[],
   T: number,
   budgetBytes: number,
-): Iterable<readonly (readonly PatchedRun[])[]> {
+  streams = 1,
+): Iterable<readonly (readonly Run[])[]> {
   const chunks = chunksOfOneStart(runs, T, tokensWithin(budgetBytes, config, T));
-  return wavesWithin(chunks, restingBudget(budgetBytes), (chunk) => bytesAtRest(config, T, chunk));
-}
-
-/** What a chunk takes between two layers: its residual stream, mask and rotary tables. */
-function bytesAtRest(
-  config: ModelConfig,
-  T: number,
-  { length, 0: { position } }: readonly PatchedRun[],
-): number {
-  const Q = T - position;
-  return bytesOfStream(config, length * Q) + bytesOfContext(config, Q, T);
+  return wavesWithin(chunks, restingBudget(budgetBytes), ({ length, 0: { position } }) => {
+    const Q = T - position;
+    return streams * bytesOfStream(config, length * Q) + bytesOfContext(config, Q, T);
+  });
 }

@@ -22,9 +22,10 @@ import { nextBatch, StageProgress } from "../../run-control.js";
 import { type DrawnPairs, drawPairs, meanOverDraws } from "../../sources/draws.js";
 import { runWave } from "../../wave.js";
 import type { ExactOptions } from "../patch-sets.js";
+import { wavesOfRuns } from "../plan.js";
 import { checkEnds, checkTogether, type PathEnds } from "./ends.js";
 import { runPathInputs } from "./inputs.js";
-import { type Path, type PathRun, planPaths, wavesOfPaths } from "./plan.js";
+import { type Path, type PathRun, planPaths } from "./plan.js";
 import { formatReceiver } from "./receivers.js";
 import { PathChunk } from "./runs.js";
 
@@ -126,6 +127,9 @@ async function effectsOfPaths(
   };
 }
 
+/** Of a run between two layers: the residual stream, and what the senders change in it. */
+const STREAMS = 2;
+
 async function effectsOfDrawn(
   model: Model,
   { pairs, values: replacement }: DrawnPairs,
@@ -166,7 +170,7 @@ async function effectsOfDrawn(
         };
         for (const run of plan.idle) put(run, 0);
         const shared = { config: model.config, T, inputs, freezeNorm };
-        for (const wave of wavesOfPaths(model.config, plan.runs, T, activationBudgetBytes)) {
+        for (const wave of wavesOfRuns(model.config, plan.runs, T, activationBudgetBytes, STREAMS)) {
           const chunks = wave.map((rows) => new PathChunk(shared, rows));
           await runWave(model.weights, chunks, {
             to: model.config.layers,

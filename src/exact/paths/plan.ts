@@ -3,15 +3,12 @@
  * position where a receiver hears something. Runs that start at the same place go through the model together.
  */
 
-import { bytesOfContext, bytesOfStream, restingBudget, tokensWithin } from "../../activation-budget.js";
 import type { ModelConfig } from "../../model/config.js";
 import { SITES } from "../../model/sites.js";
 import type { Node } from "../../nodes/node-id.js";
 import { type Span, spanInPair } from "../../nodes/positions.js";
 import type { PairBatch } from "../../prompts/buckets.js";
 import type { Pair } from "../../prompts/pair.js";
-import { wavesWithin } from "../../wave.js";
-import { chunksOfOneStart } from "../plan.js";
 import { type Receiver, readsBehind, receiverSpan } from "./receivers.js";
 import type { SendingRow } from "./sender-changes.js";
 
@@ -104,22 +101,4 @@ export function planPaths(config: ModelConfig, batch: PairBatch, paths: readonly
       SITES.indexOf(a.sender.site) - SITES.indexOf(b.sender.site),
   );
   return { batch, runs, idle };
-}
-
-/**
- * Runs that start together in chunks, those chunks together that go up side by side.
- * @param budgetBytes what the activations of a chunk may take
- */
-export function wavesOfPaths(
-  config: ModelConfig,
-  runs: readonly PathRun[],
-  T: number,
-  budgetBytes: number,
-): Iterable<readonly (readonly PathRun[])[]> {
-  const chunks = chunksOfOneStart(runs, T, tokensWithin(budgetBytes, config, T));
-  return wavesWithin(chunks, restingBudget(budgetBytes), ({ length, 0: { position } }) => {
-    const Q = T - position;
-    // The residual stream, and what the senders change in it.
-    return 2 * bytesOfStream(config, length * Q) + bytesOfContext(config, Q, T);
-  });
 }
