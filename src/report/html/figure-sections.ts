@@ -95,7 +95,7 @@ function rankedSections(ranked: RankedContent, { summary }: ReportFolder, metric
       figures: [maps.neurons],
     });
   }
-  const comparison = estimateAgainstExact(ranked.compared, metric);
+  const comparison = estimateAgainstExact(ranked, metric);
   if (comparison) {
     sections.push({
       id: "estimates",

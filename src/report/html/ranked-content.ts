@@ -40,6 +40,8 @@ export interface RankedContent {
   readonly cells: ReadonlyMap<Site, readonly NodeCell[]>;
   /** Verified nodes with an estimate, by decreasing exact contribution. */
   readonly compared: readonly ComparedNode[];
+  /** Those that the estimates put too far down, as places in `compared`. */
+  readonly missed: ReadonlySet<number>;
 }
 
 /** Neurons of a layer that have a cell. */
@@ -105,14 +107,15 @@ export async function collectRanked(file: string, limit: number): Promise<Ranked
     for (const [name, values] of numbers) values.push(jsonNumber(row[NUMBER_FIELDS[name]]));
     kept++;
   }
-  const missed = new Set(missedNodes(compared).map((place) => compared[place].row));
+  const missed = new Set(missedNodes(compared));
+  const missedRows = new Set([...missed].map((place) => compared[place].row));
   return {
     columns: {
       sites: sites.values,
       positions: positions.values,
       tokens: tokens.values,
       ...columns,
-      missed: Array.from({ length: kept }, (_, row) => (missed.has(row) ? 1 : 0)),
+      missed: Array.from({ length: kept }, (_, row) => (missedRows.has(row) ? 1 : 0)),
       numbers: Object.fromEntries(
         [...numbers].filter(([, values]) => values.some((value) => value !== null)),
       ),
@@ -123,6 +126,7 @@ export async function collectRanked(file: string, limit: number): Promise<Ranked
     positions: positions.values,
     cells: cells.bySite(),
     compared,
+    missed,
   };
 }
 

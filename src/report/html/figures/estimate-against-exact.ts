@@ -1,8 +1,9 @@
 /** @file Estimate against exact effect, one mark per node that has both. */
 
 import type { EChartsOption } from "echarts";
-import { type ComparedNode, missedNodes } from "../missed-nodes.js";
+import type { ComparedNode } from "../missed-nodes.js";
 import type { Figure } from "../page-data.js";
+import type { RankedContent } from "../ranked-content.js";
 
 /** Of the axes: what is smaller, and 0, which a logarithmic axis does not have, stands at the edge. */
 const MOST_DECADES = 5;
@@ -20,7 +21,10 @@ const GROUPS = [
 const LEAST_NODES = 3;
 
 /** Undefined for fewer than three nodes that can be compared. */
-export function estimateAgainstExact(compared: readonly ComparedNode[], metric: string): Figure | undefined {
+export function estimateAgainstExact(
+  { compared, missed }: Pick<RankedContent, "compared" | "missed">,
+  metric: string,
+): Figure | undefined {
   const places = [...compared.keys()].filter((node) => isComparable(compared[node]));
   if (places.length < LEAST_NODES) return undefined;
   const values = places.flatMap((node) => [
@@ -34,7 +38,6 @@ export function estimateAgainstExact(compared: readonly ComparedNode[], metric: 
   const max = 10 ** Math.ceil(Math.log10(largest * 1.05));
   const min = Math.max(10 ** Math.floor(Math.log10(smallest * 0.95)), max * 10 ** -MOST_DECADES);
   const clamp = (value: number) => Math.max(value, min);
-  const missed = new Set(missedNodes(compared));
   const kind = (node: number) => {
     if (missed.has(node)) return "missed";
     return compared[node].effectMean > 0 ? "above" : "below";
