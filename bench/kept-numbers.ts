@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { codeOf } from "../src/errors.js";
 import { writeAtomically } from "../src/report/atomic-file.js";
 
 /**
@@ -35,7 +36,7 @@ function readNumbers(path: string): Float64Array | undefined {
   try {
     return new Float64Array(Uint8Array.from(readFileSync(path)).buffer);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

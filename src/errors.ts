@@ -1,6 +1,6 @@
 /**
- * @file The two ways a call can fail, told apart by type so that a command line can tell them apart by exit code.
- */
+ * @file The two ways a call can fail, told apart by type so that a command line can tell them apart by exit code; and how errors
+ * of the system are told apart.
 
 /**
  * The caller gave something unusable: a malformed file, an unknown node, a prompt that does not fit. Messages name
@@ -13,4 +13,9 @@ export class InputError extends Error {
 /** The input was fine and the work failed: a download broke off, a metric is not a number. Exit code 1. */
 export class RunError extends Error {
   override readonly name = "RunError";
+}
+
+/** The code of an error of the file system or a socket, such as `ENOENT`; undefined for what has none. */
+export function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
 }

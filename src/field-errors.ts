@@ -33,7 +33,7 @@ function isOtherObject(issue: z.core.$ZodIssue): boolean {
 }
 
 /** `answers[2]`, `roles.end` */
-function fieldName(path: readonly PropertyKey[]): string {
+export function fieldName(path: readonly PropertyKey[]): string {
   return path
     .map((step, depth) => (typeof step === "number" ? `[${step}]` : `${depth > 0 ? "." : ""}${String(step)}`))
     .join("");

@@ -12,7 +12,7 @@ import { link, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/p
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { InputError, RunError } from "../errors.js";
+import { codeOf, InputError, RunError } from "../errors.js";
 import { removeLeftovers, temporaryFor } from "../report/atomic-file.js";
 import { isRunning } from "./status.js";
 
@@ -168,8 +168,4 @@ function refused(folder: string, where: string): InputError {
   return new InputError(
     `runJob: expected an output folder in which no other job runs, got ${folder}, where ${where}`,
   );
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }

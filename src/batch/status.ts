@@ -6,7 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
-import { InputError, RunError } from "../errors.js";
+import { codeOf, InputError, RunError } from "../errors.js";
 import { writeAtomically } from "../report/atomic-file.js";
 
 export const JOB_STAGES = ["estimate", "rank", "verify", "certify"] as const;
@@ -146,7 +146,7 @@ export async function readStatus(path: string): Promise<JobStatus | undefined> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw new RunError(`readStatus: ${path}: ${String(error)}`, { cause: error });
   }
   try {
@@ -170,6 +170,6 @@ export function isRunning(pid: number): boolean {
     return true;
   } catch (error) {
     // EPERM: it is somebody else's.
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+    return codeOf(error) === "EPERM";
   }
 }

@@ -5,7 +5,7 @@
 
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { RunError } from "../errors.js";
+import { codeOf, RunError } from "../errors.js";
 import { removeLeftovers, writeAtomically } from "../report/atomic-file.js";
 import { HASH } from "./identity.js";
 import { type ByteSource, bytesAsSource, readShard, shardPieces } from "./shard-file.js";
@@ -140,7 +140,7 @@ async function openExisting(path: string): Promise<FileHandle | undefined> {
   try {
     return await open(path, "r");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 /** @file Text and JSON of a checkpoint's files, with errors that name the file. */
 
 import { readFile } from "node:fs/promises";
-import { InputError } from "../errors.js";
+import { codeOf, InputError } from "../errors.js";
 
 /**
  * The text of a file; undefined when there is none.
@@ -11,7 +11,7 @@ export async function readText(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw new InputError(`loadModel: expected ${file} to be readable, got ${error}`);
   }
 }

@@ -3,7 +3,7 @@
 import { constants } from "node:fs";
 import { access, mkdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { InputError } from "../errors.js";
+import { codeOf, InputError } from "../errors.js";
 
 export interface OutputFiles {
   readonly folder: string;
@@ -75,8 +75,8 @@ async function isThere(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     // ENOTDIR: a part of the path is a file, which shows when its parent is looked at.
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR"))
-      return false;
+    const code = codeOf(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return false;
     throw new InputError(`${path}: expected a path that can be looked at, got: ${String(error)}`);
   }
 }

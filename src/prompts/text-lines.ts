@@ -6,7 +6,7 @@
  */
 
 import { createReadStream } from "node:fs";
-import { InputError } from "../errors.js";
+import { codeOf, InputError } from "../errors.js";
 
 const NEWLINE = 0x0a; // never part of a longer UTF-8 sequence, so bytes can be split before they are decoded
 
@@ -46,7 +46,7 @@ async function* fileChunks(file: string): AsyncGenerator<Buffer> {
     const chunks: AsyncIterable<Buffer> = createReadStream(file);
     yield* chunks;
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    const code = codeOf(error);
     if (code === "ENOENT") throw new InputError(`${file}: expected a file, got nothing at this path`);
     if (code === "EISDIR") throw new InputError(`${file}: expected a file, got a folder`);
     throw new InputError(`${file}: expected a readable file, got: ${String(error)}`);

@@ -2,7 +2,8 @@
 
 import { readFile } from "node:fs/promises";
 import type { z } from "zod";
-import { InputError } from "../../errors.js";
+import { codeOf, InputError } from "../../errors.js";
+import { fieldName } from "../../field-errors.js";
 
 /**
  * The content of a file; undefined where there is none.
@@ -17,14 +18,14 @@ export async function readJsonFile<Content>(
   const parsed = schema.safeParse(parse(text, file));
   if (parsed.success) return parsed.data;
   const [{ path, message }] = parsed.error.issues;
-  throw new InputError(`readReportFolder: ${file}: ${fieldName(path)}: ${message}`);
+  throw new InputError(`readReportFolder: ${file}: ${fieldName(path) || "the document"}: ${message}`);
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw new InputError(`readReportFolder: ${file}: expected a readable file, got ${String(error)}`);
   }
 }
@@ -35,12 +36,4 @@ function parse(text: string, file: string): unknown {
   } catch (error) {
     throw new InputError(`readReportFolder: ${file}: expected JSON, got ${String(error)}`);
   }
-}
-
-/** `points[2].keep` */
-function fieldName(path: readonly PropertyKey[]): string {
-  if (path.length === 0) return "the document";
-  return path
-    .map((step, depth) => (typeof step === "number" ? `[${step}]` : `${depth > 0 ? "." : ""}${String(step)}`))
-    .join("");
 }
