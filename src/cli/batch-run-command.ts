@@ -8,10 +8,9 @@ import type { BatchRunCommandOptions } from "./options.js";
 
 export async function batchRunCommand(
   specFile: string,
-  { workers, verbose, ...output }: BatchRunCommandOptions,
+  { workers, ...output }: BatchRunCommandOptions,
   context: CliContext,
 ): Promise<void> {
-  context.verbose = verbose === true;
   await runJobFile(specFile, output, context, showJob(), (prepared) => {
     const { outputFolder, modelFolder, modelFiles, job, spec } = prepared;
     context.saved = `the finished shards are in ${outputFolder}; run it again and it goes on from there`;

@@ -14,10 +14,9 @@ import type { BatchSubmitCommandOptions } from "./options.js";
 
 export async function batchSubmitCommand(
   specFile: string,
-  { queue, prefix, verbose, ...output }: BatchSubmitCommandOptions,
+  { queue, prefix, ...output }: BatchSubmitCommandOptions,
   context: CliContext,
 ): Promise<void> {
-  context.verbose = verbose === true;
   const display = showJob();
   const { onNotice } = display;
   const connection = await connectQueue(parseQueueUrl(queue), onNotice);

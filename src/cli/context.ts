@@ -3,7 +3,7 @@
 export interface CliContext {
   /** Aborted by Ctrl-C or SIGTERM, with an `Interrupted` as the reason. */
   readonly signal: AbortSignal;
-  /** Set by the commands: whether an unexpected error shows where it came from. */
+  /** Set before a command runs: whether an unexpected error shows where it came from. */
   verbose: boolean;
   /** Set by the commands: what an interrupted run leaves on the disk, for the message about it. */
   saved?: string;

@@ -13,7 +13,6 @@ export async function infoCommand(
   options: InfoCommandOptions,
   context: CliContext,
 ): Promise<void> {
-  context.verbose = options.verbose === true;
   const opened = await openForCommand(name, context, showProgress());
   try {
     const info = modelInfo(opened);

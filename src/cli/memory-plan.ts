@@ -5,7 +5,7 @@ import type { Backend } from "../engine/start-engine.js";
 import { planWithin } from "../plan/check-plan.js";
 import type { RunPlan } from "../plan/plan-run.js";
 import type { Budgets, PlanQuestion } from "../plan/question.js";
-import { DEFAULT_NOISE } from "../sources/noise.js";
+import { drawsOf } from "./noise.js";
 import type { PreparedRun } from "./prepare-run.js";
 
 /** What a command is going to do. */
@@ -28,7 +28,7 @@ export function questionOf(
     ...(averaged && { averaged }),
     metrics: [metric, ...alsoMetrics],
     batchSize: options.batchSize,
-    draws: noise ? (noise.draws ?? DEFAULT_NOISE.draws) : 1,
+    draws: drawsOf(noise),
     processBytes: process.memoryUsage.rss(),
   };
 }
@@ -43,9 +43,14 @@ export function budgetsOf({ memory, activationMemory }: PreparedRun["options"]):
 
 /**
  * The plan of a run with --memory; undefined without.
+ * @param workOf called with --memory only
  * @throws InputError for a budget that cannot be met
  */
-export function planOfRun(prepared: PreparedRun, work: PlannedWork, backend: Backend): RunPlan | undefined {
+export function planOfRun(
+  prepared: PreparedRun,
+  workOf: () => PlannedWork,
+  backend: Backend,
+): RunPlan | undefined {
   if (prepared.options.memory === undefined) return undefined;
-  return planWithin(questionOf(prepared, work, backend), budgetsOf(prepared.options), "--memory");
+  return planWithin(questionOf(prepared, workOf(), backend), budgetsOf(prepared.options), "--memory");
 }

@@ -1,7 +1,7 @@
 /** @file What the options that begin with --noise ask for. */
 
 import { InputError } from "../errors.js";
-import { describeNoise, type NoiseOptions } from "../sources/noise.js";
+import { DEFAULT_NOISE, describeNoise, type NoiseOptions } from "../sources/noise.js";
 import type { RunCommandOptions } from "./options.js";
 
 /**
@@ -36,6 +36,11 @@ export function noiseOptions({
   }).filter(([, value]) => value !== undefined);
   if (idle) throw new InputError(`${idle[0]}: expected --source noise with it, got --source ${source}`);
   return undefined;
+}
+
+/** How often each pair is run: as often as noise is drawn for it. */
+export function drawsOf(noise: NoiseOptions | undefined): number {
+  return noise ? (noise.draws ?? DEFAULT_NOISE.draws) : 1;
 }
 
 /** What is patched in or run in place of the pairs' other prompts, as summaries have it. */

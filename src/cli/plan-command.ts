@@ -16,7 +16,6 @@ import { labelled } from "./print-run.js";
 import { sweepWork } from "./sweep-command.js";
 
 export async function planCommand(options: PlanCommandOptions, context: CliContext): Promise<void> {
-  context.verbose = options.verbose === true;
   const prepared = await prepareRun("plan", options, context);
   try {
     const work = workOf(prepared, options);

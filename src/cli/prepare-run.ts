@@ -130,11 +130,15 @@ export async function prepareRun(
   }
 }
 
-async function startRun(prepared: PreparedRun, work: PlannedWork, context: CliContext): Promise<StartedRun> {
+async function startRun(
+  prepared: PreparedRun,
+  workOf: () => PlannedWork,
+  context: CliContext,
+): Promise<StartedRun> {
   const { opened, files, progress } = prepared;
   const clock = new StageClock();
   const engine = await engineOf(prepared.options);
-  const plan = planOfRun(prepared, work, engine.backend);
+  const plan = planOfRun(prepared, workOf, engine.backend);
   if (plan) printNote(divisionText(plan));
   await makeOutputFolder(files);
   const activationMemory =
@@ -192,11 +196,10 @@ export async function withRun<Checked>(
   workOf: (prepared: PreparedRun, checked: Checked) => PlannedWork,
   body: (run: StartedRun, checked: Checked) => Promise<void>,
 ): Promise<void> {
-  context.verbose = options.verbose === true;
   const prepared = await prepareRun(command, options, context);
   try {
     const checked = await check(prepared);
-    const run = await startRun(prepared, workOf(prepared, checked), context);
+    const run = await startRun(prepared, () => workOf(prepared, checked), context);
     try {
       await body(run, checked);
     } finally {

@@ -71,6 +71,9 @@ export function makeProgram(context: CliContext): Command {
     .description("Find which components of a language model carry a behaviour.")
     .version(packageVersion())
     .exitOverride()
+    .hook("preAction", (_program, command) => {
+      context.verbose = command.opts().verbose === true;
+    })
     .configureOutput({ outputError: (text) => printNote(text.trim().replaceAll(/\n+/g, " ")) })
     .addHelpText("after", PROGRAM_HELP);
 
@@ -168,7 +171,7 @@ export function makeProgram(context: CliContext): Command {
     .command("report")
     .description("the results in a folder as one page, report.html, and as figures")
     .argument("<folder>", "--out of an earlier run")
-    .action((folder: string, options: ReportCommandOptions) => reportCommand(folder, options, context));
+    .action((folder: string, options: ReportCommandOptions) => reportCommand(folder, options));
   addReportOptions(addSvgOption(report)).addHelpText("after", REPORT_HELP);
 
   const batch = program.command("batch").description("jobs in shards that survive being killed");

@@ -2,16 +2,14 @@
 
 import { join } from "node:path";
 import { REPORT_FILE, type WrittenReport, writeReport } from "../report/html/write-report.js";
-import { type CliContext, printResult } from "./context.js";
+import { printResult } from "./context.js";
 import type { ReportCommandOptions } from "./options.js";
 import { checkReplaceable } from "./output-folder.js";
 
 export async function reportCommand(
   folder: string,
-  { svg = false, json, verbose }: ReportCommandOptions,
-  context: CliContext,
+  { svg = false, json }: ReportCommandOptions,
 ): Promise<void> {
-  context.verbose = verbose === true;
   await checkReplaceable(join(folder, REPORT_FILE));
   const report = await writeReport(folder, { svg });
   const { page, figures } = report;

@@ -6,9 +6,9 @@ import { windowStarts } from "../exact/windows.js";
 import { spaceOfSelection, sweep } from "../localize.js";
 import { type Site, sitesOf } from "../model/sites.js";
 import { nodeMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
-import { DEFAULT_NOISE } from "../sources/noise.js";
 import { type CliContext, printNote } from "./context.js";
 import type { PlannedWork } from "./memory-plan.js";
+import { drawsOf } from "./noise.js";
 import type { SweepCommandOptions } from "./options.js";
 import { checkReplaceable } from "./output-folder.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
@@ -54,7 +54,7 @@ export function sweepWork(
 ): PlannedWork {
   const space = spaceOfSelection(config, pairs, { nodes, positions });
   if (!shape) return { space, patches: { nodes: space.size } };
-  const draws = noise ? (noise.draws ?? DEFAULT_NOISE.draws) : 1;
+  const draws = drawsOf(noise);
   return {
     space,
     patches: { sets: costAhead(config, pairs, { space, starts: windowStarts(space, shape), draws, shape }) },
@@ -74,7 +74,7 @@ function announced(
   const starts = shape
     ? windowStarts(space, shape)
     : Uint32Array.from({ length: space.size }, (_, node) => node);
-  const draws = noise ? (noise.draws ?? DEFAULT_NOISE.draws) : 1;
+  const draws = drawsOf(noise);
   const cost = costAhead(config, pairs, { space, starts, draws, ...(shape && { shape }) });
   printNote(costText(cost, `${count(starts.length)} ${shape ? "windows" : "nodes"}`, pairs.length, draws));
   const swept = new Set(space.groups.map(({ site }) => site));

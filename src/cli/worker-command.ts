@@ -15,7 +15,6 @@ import { openForCommand } from "./prepare-run.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
 
 export async function workerCommand(options: WorkerCommandOptions, context: CliContext): Promise<void> {
-  context.verbose = options.verbose === true;
   const { signal } = context;
   const address = parseQueueUrl(options.queue);
   const sharedFolder = options.shared;
