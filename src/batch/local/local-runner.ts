@@ -1,7 +1,7 @@
 /** @file Shards made by processes of this machine. */
 
 import pLimit from "p-limit";
-import { InputError, RunError } from "../../errors.js";
+import { asError, InputError, RunError } from "../../errors.js";
 import { ModelChanged } from "../model-hash.js";
 import type { FailedShard, ShardEvents, ShardRunner } from "../shard-runner.js";
 import type { NamedTask } from "../shard-task.js";
@@ -88,7 +88,7 @@ export class LocalRunner implements ShardRunner {
     } catch (error) {
       if (error instanceof CannotGoOn) throw error;
       if (error instanceof ModelChanged) throw new CannotGoOn(error.message, { cause: error });
-      return error instanceof Error ? error : new Error(String(error));
+      return asError(error);
     } finally {
       // One that died is left, and another one started in its place when there is need.
       if (worker?.alive) this.#idle.push(worker);

@@ -134,10 +134,6 @@ function isCertificateError(error: Error): boolean {
   return /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS/.test(code);
 }
 
-export function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
-}
-
 /** Waits for an ending, but not longer than this: Redis may be away for good. */
 export async function atMost(milliseconds: number, ending: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

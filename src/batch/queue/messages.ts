@@ -6,7 +6,7 @@
 
 import { z } from "zod";
 import { InputError } from "../../errors.js";
-import { HASH, hashJob, type JobHashes, nameTask } from "../identity.js";
+import { HASH, type JobHashes, jobHashes, nameTask } from "../identity.js";
 import type { Job } from "../job.js";
 import { parseJob, parseTask } from "../parse-job.js";
 import type { NamedTask } from "../shard-task.js";
@@ -59,12 +59,18 @@ export function parseShard(value: unknown, id: string | undefined, job: Job, has
   return named;
 }
 
+/** A job, and its hashes: that of verify shards is the job's own. */
+export interface HashedJob {
+  readonly job: Job;
+  readonly jobHashes: JobHashes;
+}
+
 /**
  * Reads a published job. What its hash does not cover decides no number.
- * @returns it, and its hash
+ * @returns it, and its hashes
  * @throws InputError for text that is not the job of that hash
  */
-export function parsePublishedJob(text: string, expectedHash?: string): { job: Job; jobHash: string } {
+export function parsePublishedJob(text: string, expectedHash: string): HashedJob {
   if (text.length > MAX_JOB_CHARACTERS) {
     throw new InputError(
       `parsePublishedJob: expected at most ${MAX_JOB_CHARACTERS} characters, got ${text.length}`,
@@ -77,9 +83,9 @@ export function parsePublishedJob(text: string, expectedHash?: string): { job: J
     throw new InputError("parsePublishedJob: expected JSON, got something else");
   }
   const job = parseJob(value);
-  const jobHash = hashJob(job);
-  if (expectedHash !== undefined && jobHash !== expectedHash) {
-    throw new InputError(`parsePublishedJob: expected the job ${expectedHash}, got ${jobHash}`);
+  const hashes = jobHashes(job);
+  if (hashes.verify !== expectedHash) {
+    throw new InputError(`parsePublishedJob: expected the job ${expectedHash}, got ${hashes.verify}`);
   }
-  return { job, jobHash };
+  return { job, jobHashes: hashes };
 }

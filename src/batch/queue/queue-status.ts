@@ -47,12 +47,14 @@ export async function readQueueStatus(
   const none = { waiting: 0, active: 0, made: 0, retried: 0, failed: 0 };
   const entry = (await announced(connection.redis, keys)).find(({ submission }) => submission === id);
   if (!entry) return { shards: none, workers };
+  // The coordinator's last word, ms.
+  const seen = Number(await connection.redis.zscore(keys.submissions, entry.submission));
   const queue = await openQueue(connection, prefix, entry.submission);
   const counts = await queue.getJobCounts("wait", "active", "completed", "delayed", "failed");
   await queue.close();
   const { wait = 0, active = 0, completed = 0, delayed = 0, failed = 0 } = counts;
   return {
-    coordinatorSeen: Math.max(0, (await redisTime(connection.redis)) - entry.seen) / 1000,
+    coordinatorSeen: Math.max(0, (await redisTime(connection.redis)) - seen) / 1000,
     shards: { waiting: wait, active, made: completed, retried: delayed, failed },
     workers,
   };

@@ -14,7 +14,7 @@ import type { Job } from "../job.js";
 import { type HashedModel, ModelChanged } from "../model-hash.js";
 import { atMost } from "./connection.js";
 import { queueKeys } from "./keys.js";
-import { parsePublishedJob } from "./messages.js";
+import { type HashedJob, parsePublishedJob } from "./messages.js";
 import { endPresence, PRESENCE_MS, type Presence, showPresence } from "./presence.js";
 import { ShardMaker, type ShardMakerOptions, shortName } from "./shard-maker.js";
 import { openQueue, QUEUE_TIMES, type QueueTimes } from "./shard-queue.js";
@@ -39,7 +39,7 @@ export interface QueueWorkerOptions extends Omit<ShardMakerOptions, "modelFolder
 interface Known {
   readonly jobHash: string;
   readonly queue: Queue;
-  readonly fit: { readonly job: Job; readonly jobHash: string } | { readonly refusal: string };
+  readonly fit: HashedJob | { readonly refusal: string };
 }
 
 /**
@@ -137,9 +137,9 @@ class QueueWorker {
   #fit(text: string, expectedHash: string): Known["fit"] {
     const { model, engine } = this.options;
     try {
-      const { job, jobHash } = parsePublishedJob(text, expectedHash);
-      const refusal = misfit(job, { model, atpkit: packageVersion(), ...(engine && { engine }) });
-      return refusal === undefined ? { job, jobHash } : { refusal };
+      const published = parsePublishedJob(text, expectedHash);
+      const refusal = misfit(published.job, { model, atpkit: packageVersion(), ...(engine && { engine }) });
+      return refusal === undefined ? published : { refusal };
     } catch (error) {
       if (error instanceof InputError) return { refusal: `it is refused: ${error.message}` };
       throw error;
@@ -148,6 +148,7 @@ class QueueWorker {
 
   /** Goes on with the submission that it has, or to one where there is more to do. */
   async #choose(there: readonly Announced[]): Promise<void> {
+    if (this.#maker?.busy || this.#maker?.failure) return;
     const mine = this.#maker?.place.submission;
     const waiting: string[] = [];
     const open: string[] = [];
@@ -166,6 +167,7 @@ class QueueWorker {
     if (this.#maker) {
       const isThere = there.some(({ submission }) => submission === mine);
       const others = waiting.length > 0 && !waiting.includes(mine ?? "");
+      // It may have begun a shard in the meantime.
       if (this.#maker.busy || this.#maker.failure || (isThere && !others)) return;
       await this.#leave();
       await this.#sweep();

@@ -7,16 +7,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Job as QueuedShard, UnrecoverableError, WaitingError, type Worker } from "bullmq";
-import { InputError, RunError } from "../../errors.js";
-import { canonicalJson, type JobHashes, jobHashes } from "../identity.js";
+import { asError, InputError, RunError } from "../../errors.js";
+import { canonicalJson, type JobHashes } from "../identity.js";
 import type { Job } from "../job.js";
 import { ShardProcess } from "../local/shard-process.js";
 import { ModelChanged, type ModelFiles } from "../model-hash.js";
 import type { NamedTask } from "../shard-task.js";
 import { ShardStore } from "../store.js";
-import { asError, atMost, type QueueConnection } from "./connection.js";
+import { atMost, type QueueConnection } from "./connection.js";
 import { queueKeys } from "./keys.js";
-import { type DoneShard, parseShard } from "./messages.js";
+import { type DoneShard, type HashedJob, parseShard } from "./messages.js";
 import { putResult } from "./result-pieces.js";
 import { openWorker, type QueueTimes } from "./shard-queue.js";
 import { findOutputFolder, readSubmission } from "./submission.js";
@@ -80,7 +80,7 @@ export class ShardMaker {
    */
   static async open(
     submission: string,
-    { job, jobHash }: { readonly job: Job; readonly jobHash: string },
+    { job, jobHashes }: HashedJob,
     options: ShardMakerOptions,
   ): Promise<ShardMaker> {
     const temporary = await mkdtemp(join(tmpdir(), "atpkit-worker-"));
@@ -91,18 +91,19 @@ export class ShardMaker {
         sharedFolder === undefined ? undefined : await findOutputFolder(sharedFolder, submission);
       if (sharedFolder !== undefined && shared === undefined) {
         onNotice(
-          `job ${shortName(jobHash)}: its output folder is not in ${sharedFolder}; results go through the queue`,
+          `job ${shortName(jobHashes.verify)}: its output folder is not in ${sharedFolder}; results go through the queue`,
         );
       }
       await writeFile(join(temporary, "job.json"), canonicalJson(job));
       const store = await ShardStore.open(shared ?? temporary, { onNotice });
-      const hashes = jobHashes(job);
       const own = shared === undefined ? {} : { shared };
-      const place = { submission, job, jobHashes: hashes, temporary, store, ...own };
+      const place = { submission, job, jobHashes, temporary, store, ...own };
       process = shardProcess(place, options);
       const device = await Promise.race([process.start(), rejectedWhen(signal)]);
       const to = shared === undefined ? "through the queue" : `into ${shared}`;
-      onNotice(`job ${shortName(jobHash)}: shards of ${job.model.name} on ${device}; results go ${to}`);
+      onNotice(
+        `job ${shortName(jobHashes.verify)}: shards of ${job.model.name} on ${device}; results go ${to}`,
+      );
       const maker = new ShardMaker(options, place, process);
       await Promise.race([maker.#begin(), rejectedWhen(signal)]);
       return maker;

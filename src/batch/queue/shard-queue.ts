@@ -2,7 +2,8 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { type JobsOptions, type Processor, Queue, QueueEvents, Worker } from "bullmq";
-import { asError, type QueueConnection } from "./connection.js";
+import { asError } from "../../errors.js";
+import type { QueueConnection } from "./connection.js";
 import { queueKeys, RANDOM_ID } from "./keys.js";
 import { forgotten, withdraw } from "./submission.js";
 

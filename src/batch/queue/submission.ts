@@ -60,8 +60,6 @@ export interface Announced {
   readonly submission: string;
   /** Hash of the job, as its coordinator says. */
   readonly jobHash: string;
-  /** When its coordinator was last seen, by the clock of Redis, ms. */
-  readonly seen: number;
 }
 
 /** Announces a submission, or says that its coordinator is still there; repairs what Redis has lost. */
@@ -90,9 +88,8 @@ export async function withdraw(redis: Redis, keys: QueueKeys, submission: string
 export async function announced(redis: Redis, keys: QueueKeys): Promise<Announced[]> {
   const found: Announced[] = [];
   for (const submission of await redis.zrange(keys.submissions, 0, "-1")) {
-    const seen = Number(await redis.zscore(keys.submissions, submission));
     const jobHash = RANDOM_ID.test(submission) ? await redis.hget(keys.submission(submission), "hash") : null;
-    if (jobHash !== null && HASH.test(jobHash)) found.push({ submission, jobHash, seen });
+    if (jobHash !== null && HASH.test(jobHash)) found.push({ submission, jobHash });
   }
   return found;
 }
