@@ -1,12 +1,17 @@
 /** @file What is wrong with input that zod has checked, in words: which field, what was expected, what is there. */
 
-import type { z } from "zod";
+import { z } from "zod";
 
 type ErrorText = (issue: { readonly input?: unknown }) => string;
 
 /** The error text of a schema, for its `error` option. */
 export function expected(what: string): ErrorText {
   return ({ input }) => `expected ${what}, got ${describeValue(input)}`;
+}
+
+/** A schema of some names, which its error text lists. */
+export function oneOf<const Names extends readonly [string, ...string[]]>(names: Names) {
+  return z.enum(names, { error: expected(`one of ${names.join(", ")}`) });
 }
 
 /**

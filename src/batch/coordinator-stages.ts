@@ -2,6 +2,7 @@
 
 import type { Method } from "../atpstar/methods.js";
 import type { Certificate } from "../bounds/certificate.js";
+import type { CertifyOptions } from "../bounds/certification.js";
 import { certifyWith } from "../bounds/certify.js";
 import { type RankedNode, type Ranking, rankNodes, type VerifiedNodes } from "../nodes/ranking.js";
 import type { RunSummary } from "../report/summary.js";
@@ -11,7 +12,7 @@ import { estimateTasks } from "./coordinator-splitting.js";
 import { mergeEstimates } from "./merge-shards.js";
 import type { JobFiles, JobOutputs } from "./outputs.js";
 import type { PreparedJob } from "./prepare-job.js";
-import type { JobSpec } from "./spec.js";
+import { certifyOptionsOf } from "./spec.js";
 import type { StatusFile } from "./status.js";
 
 export interface JobOutcome {
@@ -84,7 +85,8 @@ export class JobStages {
     measurements: JobMeasurements,
   ): Promise<{ readonly ranking: VerifiedList; readonly certificate?: Certificate }> {
     const { space, pairs, spec } = this.job;
-    if (estimated && spec.certify) return await this.#certify(estimated, spec.certify, measurements);
+    const certify = certifyOptionsOf(spec);
+    if (estimated && certify) return await this.#certify(estimated, certify, measurements);
     const all = Uint32Array.from({ length: space.size }, (_, node) => node);
     const nodes = estimated ? estimated.order.slice(0, spec.verify.topK) : all;
     const { verified, forwardEquivalents, unpatched } = await measurements.verify(nodes);
@@ -108,17 +110,12 @@ export class JobStages {
 
   async #certify(
     estimated: Estimated,
-    { confidence, budget, inclusion, prevalenceSample, seed }: NonNullable<JobSpec["certify"]>,
+    options: CertifyOptions,
     measurements: JobMeasurements,
   ): Promise<{ readonly ranking: VerifiedList; readonly certificate: Certificate }> {
-    const { config, spec, job } = this.job;
+    const { config, job } = this.job;
     const { ranking, certificate } = await certifyWith(config, estimated, measurements, {
-      topK: spec.verify.topK,
-      confidence,
-      seed: seed ?? spec.seed,
-      ...(budget !== undefined && { budget }),
-      ...(inclusion !== undefined && { inclusion }),
-      ...(prevalenceSample !== undefined && { prevalenceSample }),
+      ...options,
       ...(job.source.kind === "noise" && { source: { draws: job.source.draws } }),
       onVerified: (soFar) => this.outputs.saveInterimList(soFar, this.shards.effort),
     });

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { InputError } from "../errors.js";
 import { issueText } from "../field-errors.js";
-import { writeAtomically } from "../report/atomic-file.js";
+import { writeJson } from "../report/atomic-file.js";
 
 /** Verifying for the list and for a certificate alike is `verify`; `certify` is a certificate's samples. */
 const perStage = z.object({ estimate: z.number(), verify: z.number(), certify: z.number() });
@@ -35,7 +35,7 @@ export type Manifest = z.output<typeof manifestSchema>;
 
 /** @throws RunError if the disk refuses */
 export async function writeManifest(file: string, manifest: Manifest): Promise<void> {
-  await writeAtomically(file, (handle) => handle.writeFile(`${JSON.stringify(manifest, undefined, 2)}\n`));
+  await writeJson(file, manifest);
 }
 
 /** @throws InputError for a file that cannot be read or is no manifest */

@@ -13,7 +13,7 @@ import { z } from "zod";
 import { readText } from "../checkpoint/json-file.js";
 import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "../checkpoint/safetensors-index.js";
 import { InputError, RunError } from "../errors.js";
-import { writeAtomically } from "../report/atomic-file.js";
+import { writeJson } from "../report/atomic-file.js";
 
 /** Name of the file in an output folder that remembers hashes. */
 export const MODEL_HASH_CACHE = "model-hash.json";
@@ -101,8 +101,7 @@ export async function hashModel(
     const added = news.map(
       ([{ path, facts }, sha256]) => [path, { ...facts, host: hostname(), sha256 }] as const,
     );
-    const text = JSON.stringify({ ...cache, ...Object.fromEntries(added) }, undefined, 2);
-    await writeAtomically(cacheFile, (handle) => handle.writeFile(`${text}\n`));
+    await writeJson(cacheFile, { ...cache, ...Object.fromEntries(added) });
   }
   const lines = files.map(({ name }) => `${known.get(name)} ${name}\n`);
   return {

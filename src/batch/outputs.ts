@@ -22,6 +22,7 @@ import { canonicalJson, hashOf } from "./identity.js";
 import { readManifest, writeManifest } from "./manifest.js";
 import type { PreparedJob } from "./prepare-job.js";
 import { writeScoresParquet } from "./score-parquet.js";
+import { certifyOptionsOf } from "./spec.js";
 import type { ShardFailure } from "./status.js";
 
 /** Rows of a list that are kept for whoever asked; and every verified one, where the others are estimates. */
@@ -162,6 +163,7 @@ export class JobOutputs {
       verify: times.verify[of],
       certify: times.sample[of],
     });
+    const certify = certifyOptionsOf(spec);
     await writeManifest(this.files.manifest, {
       begun: this.#begun.toISOString(),
       ended: new Date().toISOString(),
@@ -172,7 +174,7 @@ export class JobOutputs {
       engine: { backend: job.backend, devices: [...devices] },
       seeds: {
         pairs: spec.seed,
-        ...(spec.certify && { certify: spec.certify.seed ?? spec.seed }),
+        ...(certify && { certify: certify.seed }),
         ...(job.source.kind === "noise" && { noise: job.source.seed }),
       },
       shards: perStage("shards"),

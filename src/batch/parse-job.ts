@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { METHODS } from "../atpstar/methods.js";
 import { InputError } from "../errors.js";
-import { expected, issueText } from "../field-errors.js";
+import { expected, issueText, oneOf } from "../field-errors.js";
 import { SITES } from "../model/sites.js";
 import { parsePosition } from "../nodes/node-id.js";
 import { POSITION_MODES } from "../nodes/positions.js";
@@ -38,10 +38,6 @@ const seed = z.int({ error: INTEGER }).refine((value) => (value | 0) === value, 
 function list<Item extends z.ZodType>(item: Item, what: string) {
   const error = expected(`an array of at most ${MOST} ${what}`);
   return z.array(item, { error }).max(MOST, { error });
-}
-
-function oneOf<const Names extends readonly [string, ...string[]]>(names: Names) {
-  return z.enum(names, { error: expected(`one of ${names.join(", ")}`) });
 }
 
 const pairSchema = z.strictObject(

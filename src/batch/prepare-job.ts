@@ -34,7 +34,7 @@ import { planOfWorker, WORKER_PROCESS_BYTES } from "./job-memory.js";
 import { hashModel, hashSmallFile, MODEL_HASH_CACHE, type ModelFiles } from "./model-hash.js";
 import { portableMetric, portablePair } from "./portable.js";
 import { readJobSpec } from "./read-spec.js";
-import type { JobSpec } from "./spec.js";
+import { certifyOptionsOf, type JobSpec } from "./spec.js";
 import { type UnpackedJob, unpackJob } from "./unpack-job.js";
 
 export interface PrepareOptions {
@@ -320,25 +320,15 @@ function checkMethodOf(
   if (certify) checkComplete(space, pairs);
 }
 
-function checkCertify({ certify, verify, method, seed }: JobSpec, { space, pairs }: UnpackedJob): void {
-  if (!certify) return;
-  if (method === "exact") {
+function checkCertify(spec: JobSpec, { space, pairs }: UnpackedJob): void {
+  const options = certifyOptionsOf(spec);
+  if (!options) return;
+  if (spec.method === "exact") {
     throw new InputError(
       "expected a method that estimates, got exact: it patches every node, so the list is certain",
     );
   }
-  const { confidence, budget, inclusion, prevalenceSample, seed: own = seed } = certify;
-  checkCertifyOptions(
-    {
-      topK: verify.topK,
-      confidence,
-      ...(budget !== undefined && { budget }),
-      ...(inclusion !== undefined && { inclusion }),
-      ...(prevalenceSample !== undefined && { prevalenceSample }),
-      seed: own,
-    },
-    space.size,
-  );
+  checkCertifyOptions(options, space.size);
   checkEstimatesFit(pairs.length, space.size);
 }
 

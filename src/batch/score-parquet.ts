@@ -9,7 +9,7 @@ import { formatNodeId, type Node } from "../nodes/node-id.js";
 import { type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import type { VerifiedNodes } from "../nodes/ranking.js";
 import type { ScoreTable } from "../nodes/score-table.js";
-import { writeAtomically } from "../report/atomic-file.js";
+import { writeAll, writeAtomically } from "../report/atomic-file.js";
 import { nextBatch } from "../run-control.js";
 
 /** Rows that are in memory as objects; readers skip and read in parallel by such groups. */
@@ -116,9 +116,6 @@ function rowOf({ space, estimates, verified }: Scores, flat: number, place = -1)
 
 /** Hands what is written so far to the disk. */
 async function drain(writer: ByteWriter, handle: FileHandle): Promise<void> {
-  const bytes = writer.getBytes();
-  for (let written = 0; written < bytes.length; ) {
-    written += (await handle.write(bytes, written, bytes.length - written)).bytesWritten;
-  }
+  await writeAll(handle, writer.getBytes());
   writer.index = 0;
 }

@@ -5,8 +5,9 @@
 
 import { z } from "zod";
 import { METHODS } from "../atpstar/methods.js";
+import type { CertifyOptions } from "../bounds/certification.js";
 import { BYTE_SIZE, parseByteSize } from "../byte-size.js";
-import { expected } from "../field-errors.js";
+import { expected, oneOf } from "../field-errors.js";
 import {
   DEFAULT_BATCH_SIZE,
   DEFAULT_METHOD,
@@ -28,8 +29,10 @@ export const DEFAULT_SHARD_SAMPLES = 256;
 export const DEFAULT_RETRIES = 2;
 
 const text = (what: string) => z.string({ error: expected(what) }).min(1, { error: expected(what) });
-const count = (what: string) => z.int({ error: expected(what) }).min(1, { error: expected(what) });
-const positive = (what: string) => z.number({ error: expected(what) }).gt(0, { error: expected(what) });
+const COUNT = expected("a positive integer");
+const count = z.int({ error: COUNT }).min(1, { error: COUNT });
+const POSITIVE = expected("a positive number");
+const positive = z.number({ error: POSITIVE }).gt(0, { error: POSITIVE });
 const seed = z
   .int({ error: expected("an integer from -2^31 to 2^31 - 1") })
   .min(-(2 ** 31), { error: expected("an integer from -2^31 to 2^31 - 1") })
@@ -44,10 +47,6 @@ const size = z
     context.addIssue({ code: "custom", message: SIZE({ input: value }) });
     return z.NEVER;
   });
-
-function oneOf<const Names extends readonly [string, ...string[]]>(names: Names) {
-  return z.enum(names, { error: expected(`one of ${names.join(", ")}`) });
-}
 
 const FILES = "a file name, or an array of them";
 const SOURCE = expected(
@@ -64,12 +63,10 @@ const noise = z.strictObject(
       })
       .min(1, { error: expected('at least one position, role or "*"') })
       .describe("What gets noise."),
-    scale: positive("a positive number")
+    scale: positive
       .default(DEFAULT_NOISE.multiple)
       .describe("Standard deviation of the noise ÷ that of the token embeddings."),
-    draws: count("a positive integer")
-      .default(DEFAULT_NOISE.draws)
-      .describe("Draws that an effect is averaged over."),
+    draws: count.default(DEFAULT_NOISE.draws).describe("Draws that an effect is averaged over."),
     seed: seed.default(DEFAULT_NOISE.seed),
   },
   { error: expected("an object with `at`") },
@@ -86,11 +83,11 @@ const source = z.union(
 
 const shards = z.strictObject(
   {
-    pairs: count("a positive integer").default(DEFAULT_SHARD_PAIRS).describe("Most pairs of a shard."),
-    nodes: count("a positive integer")
+    pairs: count.default(DEFAULT_SHARD_PAIRS).describe("Most pairs of a shard."),
+    nodes: count
       .default(DEFAULT_SHARD_NODES)
       .describe("Most nodes of a shard that patches nodes one by one."),
-    samples: count("a positive integer")
+    samples: count
       .default(DEFAULT_SHARD_SAMPLES)
       .describe("Most samples of a shard of a certificate's samples."),
     retries: z
@@ -109,7 +106,7 @@ const certify = z.strictObject(
       .min(0.5, { error: expected("a number from 0.5 to below 1") })
       .lt(1, { error: expected("a number from 0.5 to below 1") })
       .describe("Such as 0.99."),
-    budget: positive("a positive number")
+    budget: positive
       .optional()
       .describe("Most forward equivalents; by default enough for a certificate in any case."),
     inclusion: z
@@ -142,7 +139,7 @@ export const jobSpecSchema = z
         })
         .transform((files) => (typeof files === "string" ? [files] : files))
         .describe("Prompt pairs, JSON Lines."),
-      maxPairs: count("a positive integer").optional().describe("Use a random sample of the pairs."),
+      maxPairs: count.optional().describe("Use a random sample of the pairs."),
       seed: seed.default(0).describe("Of that sample, and of a certificate's draws."),
       direction: oneOf(DIRECTIONS)
         .default("noising")
@@ -165,7 +162,7 @@ export const jobSpecSchema = z
       verify: z
         .strictObject(
           {
-            topK: count("a positive integer").default(DEFAULT_TOP_K).describe("How many of the best nodes."),
+            topK: count.default(DEFAULT_TOP_K).describe("How many of the best nodes."),
           },
           { error: expected("an object with `topK`") },
         )
@@ -176,9 +173,7 @@ export const jobSpecSchema = z
         "Where results and shards go, relative to this file; created if missing.",
       ),
       shards: shards.prefault({}).describe("How the work is cut."),
-      batchSize: count("a positive integer")
-        .default(DEFAULT_BATCH_SIZE)
-        .describe("Most prompts in one pass."),
+      batchSize: count.default(DEFAULT_BATCH_SIZE).describe("Most prompts in one pass."),
       activationMemory: size
         .optional()
         .describe("What the activations of one pass may take; by default 1GiB, or less with `memory`."),
@@ -190,7 +185,7 @@ export const jobSpecSchema = z
       engine: oneOf(["auto", "tensorflow", "wasm"])
         .default("auto")
         .describe("auto: native TensorFlow if it is installed where the job is started, otherwise wasm."),
-      threads: count("a positive integer").optional().describe("Of the engine's library, in each worker."),
+      threads: count.optional().describe("Of the engine's library, in each worker."),
     },
     { error: expected("an object with the fields of a job") },
   )
@@ -198,6 +193,11 @@ export const jobSpecSchema = z
 
 /** A checked spec with its defaults; sizes in bytes, `pairs` always an array. */
 export type JobSpec = z.output<typeof jobSpecSchema>;
+
+/** What a job's certificate is asked for with; undefined where it has none. */
+export function certifyOptionsOf({ certify, verify, seed }: JobSpec): CertifyOptions | undefined {
+  return certify && { ...certify, topK: verify.topK, seed: certify.seed ?? seed };
+}
 
 /** The same as a JSON Schema, for editors: published as schema/job.schema.json, which `scripts/job-schema.ts` writes. */
 export function jobJsonSchema(): object {

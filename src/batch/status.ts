@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { codeOf, InputError, RunError } from "../errors.js";
-import { writeAtomically } from "../report/atomic-file.js";
+import { writeJson } from "../report/atomic-file.js";
 
 export const JOB_STAGES = ["estimate", "rank", "verify", "certify"] as const;
 
@@ -129,10 +129,8 @@ export class StatusFile {
     this.#timer = undefined;
     this.#writtenAt = performance.now();
     this.#status = { ...this.#status, updated: new Date().toISOString() };
-    const text = `${JSON.stringify(this.#status, undefined, 2)}\n`;
-    this.#writing = this.#writing
-      .then(() => writeAtomically(this.path, (handle) => handle.writeFile(text)))
-      .catch(() => {});
+    const status = this.#status;
+    this.#writing = this.#writing.then(() => writeJson(this.path, status)).catch(() => {});
     return this.#writing;
   }
 }

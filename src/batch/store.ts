@@ -6,7 +6,7 @@
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, RunError } from "../errors.js";
-import { removeLeftovers, writeAtomically } from "../report/atomic-file.js";
+import { removeLeftovers, writeAll, writeAtomically } from "../report/atomic-file.js";
 import { HASH } from "./identity.js";
 import { type ByteSource, bytesAsSource, readShard, shardPieces } from "./shard-file.js";
 import type { ShardResult } from "./shard-result.js";
@@ -159,12 +159,6 @@ async function fileAsSource(handle: FileHandle, path: string): Promise<ByteSourc
       }
     },
   };
-}
-
-async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let written = 0; written < bytes.length; ) {
-    written += (await handle.write(bytes, written, bytes.length - written)).bytesWritten;
-  }
 }
 
 function missing(name: string): RunError {

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { checkGrid, type Faithfulness, faithfulness, type OrderedNodes } from "../exact/faithfulness.js";
-import { writeAtomically } from "../report/atomic-file.js";
+import { writeJson } from "../report/atomic-file.js";
 import { writeFaithfulnessCsv } from "../report/faithfulness-csv.js";
 import { faithfulnessTable } from "../report/faithfulness-table.js";
 import { differenceFromSummary } from "../report/read-summary.js";
@@ -62,9 +62,7 @@ export async function faithfulnessCommand(
           seconds: { load, patch },
         };
         await writeFaithfulnessCsv(files.csv, curve.points);
-        await writeAtomically(files.json, (handle) =>
-          handle.writeFile(`${JSON.stringify(document, undefined, 2)}\n`),
-        );
+        await writeJson(files.json, document);
         const written = { ...files, ...(await reportOfRun(options)) };
         printResult(
           options.json

@@ -11,7 +11,7 @@ import { sitesOf } from "../model/sites.js";
 import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
 import { makeNodeSpace } from "../nodes/node-space.js";
 import { positionLabels } from "../nodes/positions.js";
-import { writeAtomically } from "../report/atomic-file.js";
+import { writeJson } from "../report/atomic-file.js";
 import { pathRows } from "../report/path-rows.js";
 import { writePathsCsv } from "../report/paths-csv.js";
 import { pathsTable } from "../report/paths-table.js";
@@ -77,9 +77,7 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
           paths,
         };
         await writePathsCsv(files.csv, paths);
-        await writeAtomically(files.json, (handle) =>
-          handle.writeFile(`${JSON.stringify(document, undefined, 2)}\n`),
-        );
+        await writeJson(files.json, document);
         if (options.json) {
           printResult(JSON.stringify({ ...document, files }, undefined, 2));
           return;

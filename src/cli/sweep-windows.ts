@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { meanOf } from "../exact/pair-statistics.js";
-import { writeAtomically } from "../report/atomic-file.js";
+import { writeJson } from "../report/atomic-file.js";
 import { windowMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
 import { writeWindowsCsv } from "../report/windows-csv.js";
 import { windowsTable } from "../report/windows-table.js";
@@ -43,9 +43,7 @@ export async function runWindows(
     forwardEquivalents: { estimate: 0, verify: forwardEquivalents },
     seconds,
   };
-  await writeAtomically(files.summary, (handle) =>
-    handle.writeFile(`${JSON.stringify(summary, undefined, 2)}\n`),
-  );
+  await writeJson(files.summary, summary);
   const written = { ...files, ...(await reportOfRun(run.options)) };
   const rows = [...rankedWindows(ranking, { limit: SHOWN_ROWS })];
   if (run.options.json) {

@@ -44,6 +44,22 @@ export async function writeAtomically(
   }
 }
 
+/**
+ * Writes a value as a JSON file that people can read, complete or not at all.
+ * @throws RunError if the disk refuses
+ */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  const text = `${JSON.stringify(value, undefined, 2)}\n`;
+  await writeAtomically(path, (handle) => handle.writeFile(text));
+}
+
+/** Writes bytes behind those that are written: one call of the system may take fewer. */
+export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    written += (await handle.write(bytes, written, bytes.length - written)).bytesWritten;
+  }
+}
+
 /** A name beside a file that nobody else uses: others may be writing the same file, here or on a machine that has the same folder. */
 export function temporaryFor(path: string): string {
   return join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);

@@ -1,7 +1,7 @@
 /** @file A certificate as a file. */
 
 import type { Certificate } from "../bounds/certificate.js";
-import { writeAtomically } from "./atomic-file.js";
+import { writeJson } from "./atomic-file.js";
 
 /**
  * Writes a certificate as JSON, complete or not at all.
@@ -13,6 +13,5 @@ export async function writeCertificate(
   certificate: Certificate,
   about: object = {},
 ): Promise<void> {
-  const document = { ...about, ...certificate };
-  await writeAtomically(path, (handle) => handle.writeFile(`${JSON.stringify(document, undefined, 2)}\n`));
+  await writeJson(path, { ...about, ...certificate });
 }

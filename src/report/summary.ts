@@ -7,7 +7,7 @@ import type { Method } from "../atpstar/methods.js";
 import type { Engine } from "../engine/start-engine.js";
 import type { MemorySummary } from "../plan/memory-summary.js";
 import type { Direction } from "../prompts/direction.js";
-import { writeAtomically } from "./atomic-file.js";
+import { writeJson } from "./atomic-file.js";
 import type { PromptSummary } from "./prompt-summary.js";
 
 /** What each stage took; a stage that did not run took 0. */
@@ -66,5 +66,5 @@ export interface RunSummary {
  * @throws RunError if the disk refuses
  */
 export async function writeSummary(path: string, summary: RunSummary): Promise<void> {
-  await writeAtomically(path, (handle) => handle.writeFile(`${JSON.stringify(summary, undefined, 2)}\n`));
+  await writeJson(path, summary);
 }
