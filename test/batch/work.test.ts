@@ -410,6 +410,25 @@ describe("a worker's memory", () => {
   });
 });
 
+describe("the plan of a worker's memory", () => {
+  it("has the means that are patched in, which stay until the end", async () => {
+    const opened = await openModel(JOB_MODEL);
+    const { checkpoint, config } = opened;
+    const bytesOfMeans = (source: Job["source"]) => {
+      const job = jobByHand({ sites: ["z"], source });
+      const budgets = { memoryBytes: 2 ** 31, activationBytes: job.activationBudgetBytes };
+      const { memory } = planOfWorker(job, unpackJob(job, config), checkpoint, budgets, 0, "memory");
+      return memory.parts.find(({ name }) => name === "means")?.bytes;
+    };
+    await opened.close();
+    expect(bytesOfMeans({ kind: "zero" })).toBeUndefined();
+    // Prompts of two lengths: z of 32 values once in each of 3 layers, 4 bytes each.
+    expect(bytesOfMeans({ kind: "mean" })).toBe(3 * 32 * 4);
+    // The mean over others of one length is not kept apart either, as the job's own have two.
+    expect(bytesOfMeans({ kind: "mean", pairs: JOB_PAIRS.slice(2, 4) })).toBe(3 * 32 * 4);
+  });
+});
+
 describe("putting shards together", () => {
   const estimate = (pairs: Range, byPair = false): ShardResult => ({
     job: "",
