@@ -270,7 +270,7 @@ function shown(path: string): string {
   return near.startsWith("..") ? path : near;
 }
 
-/** A model's name: a folder as it is called from here, or a hub id. */
+/** A model's name: a folder or file as it is called from here, or a hub id. */
 function fromHere(specFile: string, model: string, modelFolder: string): string {
   return resolve(dirname(specFile), model) === modelFolder ? shown(modelFolder) : model;
 }

@@ -3,6 +3,7 @@
  * on demand, one layer at a time. Providers differ in what they keep and when they read; all of them read through this.
  */
 
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { InputError } from "../errors.js";
@@ -14,6 +15,7 @@ import { readConfigFile } from "./config-fields.js";
 import { familyOf } from "./families/registry.js";
 import { isGgufPath, openGguf } from "./gguf/gguf-file.js";
 import { architectureOf } from "./gguf/registry.js";
+import { exists } from "./json-file.js";
 import { openSafetensors } from "./safetensors.js";
 import type { StoredSlice } from "./stored-slice.js";
 import type { StoredTensors, TensorEntry } from "./stored-tensors.js";
@@ -69,7 +71,17 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 async function openFolder(folder: string): Promise<Checkpoint> {
-  const fields = await readConfigFile(join(folder, "config.json"));
+  const config = join(folder, "config.json");
+  if (!(await exists(config))) {
+    const [gguf] = (await readdir(folder)).filter(isGgufPath);
+    if (gguf !== undefined) {
+      throw new InputError(
+        `loadModel: expected a Hugging Face checkpoint with ${config}, got none beside a GGUF file: give the file itself, ` +
+          join(folder, gguf),
+      );
+    }
+  }
+  const fields = await readConfigFile(config);
   const family = familyOf(fields);
   if (fields.has("quantization_config")) {
     throw fields.error("quantization_config", "absent (quantized weights are not supported)");

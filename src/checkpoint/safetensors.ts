@@ -1,9 +1,8 @@
 /** @file The tensors of a folder with safetensors, one file or several shards behind an index: headers are read and checked. */
 
-import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError } from "../errors.js";
-import { readText } from "./json-file.js";
+import { exists, readText } from "./json-file.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "./safetensors-index.js";
 import { type LocatedTensor, type OpenFile, openFile, StoredTensors } from "./stored-tensors.js";
@@ -79,12 +78,5 @@ async function noSafetensors(folder: string): Promise<InputError> {
       (pickled
         ? " (pytorch_model.bin is there, but pickled weights are not supported: convert to safetensors)"
         : ""),
-  );
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
   );
 }
