@@ -68,11 +68,15 @@ function openLine({
 }
 
 function safeText(rows: number): string {
-  if (rows === 0) return "no row is safe from them, all are marked ?";
-  return `row${rows === 1 ? " 1 is" : `s 1 to ${rows} are`} safe from them, the others are marked ?`;
+  if (rows === 0) return "no row is safe from them";
+  return `row${rows === 1 ? " 1 is" : `s 1 to ${rows} are`} safe from them`;
 }
 
-/** The rank of a row that unverified nodes could still displace is marked. */
-export function isOpenRow(rank: number, agreement: Agreement | undefined, certain: boolean): boolean {
-  return agreement !== undefined && !certain && rank > agreement.settledRows;
+/** Ranks of the first k rows that unverified nodes could displace, first and last; undefined where there are none. */
+export function openRows(
+  agreement: Agreement | undefined,
+  certain: boolean,
+): { readonly first: number; readonly last: number } | undefined {
+  if (agreement === undefined || certain || agreement.settledRows >= agreement.topK) return undefined;
+  return { first: agreement.settledRows + 1, last: agreement.topK };
 }
