@@ -15,11 +15,12 @@ import { readConfigFile } from "./config-fields.js";
 import { familyOf } from "./families/registry.js";
 import { isGgufPath, openGguf } from "./gguf/gguf-file.js";
 import { architectureOf } from "./gguf/registry.js";
+import { tokenizerOfGguf } from "./gguf/tokenizer.js";
 import { exists } from "./json-file.js";
 import { openSafetensors } from "./safetensors.js";
 import type { StoredSlice } from "./stored-slice.js";
 import type { StoredTensors, TensorEntry } from "./stored-tensors.js";
-import { ggufTokenizer, loadTokenizer } from "./tokenizer.js";
+import { loadTokenizer, tokenizerFromJson } from "./tokenizer.js";
 import { type ModelPlan, sourcesOf, type TensorSource } from "./weight-plan.js";
 
 /** Some rows of a matrix, and what reading them took from disk. */
@@ -101,9 +102,10 @@ async function openGgufFile(file: string): Promise<Checkpoint> {
   const { metadata, tensors } = await openGguf(file);
   try {
     const plan = await architectureOf(metadata, file).plan(metadata, file, tensors);
-    const checkpoint = checkpointOf(plan, tensors, async () =>
-      ggufTokenizer(metadata, file, plan.config.vocabulary),
-    );
+    const checkpoint = checkpointOf(plan, tensors, async () => {
+      const tokenizer = tokenizerOfGguf(metadata, file);
+      return tokenizer && tokenizerFromJson(tokenizer.json, tokenizer.config, file, plan.config.vocabulary);
+    });
     const [unused, ...more] = tensors.unchecked();
     if (unused === undefined) return checkpoint;
     throw new InputError(

@@ -114,7 +114,3 @@ function wrap(library: LibraryTokenizer, size: number): Tokenizer {
     },
   };
 }
-
-export function ggufTokenizer(_metadata: unknown, _file: string, _vocabulary: number): Tokenizer | undefined {
-  return undefined;
-}
