@@ -145,7 +145,7 @@ function times(factor: number, estimate: number): number {
  * @returns undefined where nothing was estimated, nothing verified, or everything
  */
 export function agreementOf(
-  { space, order, estimates, verified }: Ranking,
+  { space, order, estimates, verified }: Pick<Ranking, "space" | "order" | "estimates" | "verified">,
   topK: number,
 ): Agreement | undefined {
   if (!estimates || !verified) return undefined;
