@@ -270,7 +270,10 @@ function withField(agreement: Agreement | undefined, specFile: string): Agreemen
   if (agreement?.lastRank === undefined) return agreement;
   return {
     ...agreement,
-    settle: `"verify": { "topK": ${agreement.lastRank} } in ${specFile} patches them; or "certify": { "confidence": 0.99 }, which speaks of all others, too`,
+    settle: {
+      verify: `"verify": { "topK": ${agreement.lastRank} } in ${specFile}`,
+      certify: '"certify": { "confidence": 0.99 }',
+    },
   };
 }
 

@@ -23,7 +23,7 @@ export function withCommand(
   ];
   return {
     ...agreement,
-    settle: `${verify.map(quoted).join(" ")} patches them; or atp localize with --confidence 0.99, which speaks of all others, too`,
+    settle: { verify: verify.map(quoted).join(" "), certify: "atp localize with --confidence 0.99" },
   };
 }
 

@@ -4,8 +4,16 @@ import type { Agreement } from "../bounds/agreement.js";
 
 /** What summary.json has of it: undefined numbers are left out. */
 export interface AgreementSummary extends Agreement {
-  /** What settles it: a command, or the field of a job. */
-  readonly settle?: string;
+  /** What settles it, where something is open. */
+  readonly settle?: Settlement;
+}
+
+/** Commands, or fields of a job's file. */
+export interface Settlement {
+  /** Verifies every node that could belong to the first rows. */
+  readonly verify: string;
+  /** Bounds the others, too. */
+  readonly certify: string;
 }
 
 export type AgreementLine = readonly [label: "estimates" | "open" | "rows" | "settle", text: string];
@@ -24,7 +32,9 @@ export function agreementLines(agreement: AgreementSummary, certain: boolean): A
   return [
     ["estimates", estimatesText(agreement)],
     ...(certain ? [] : [openLine(agreement)]),
-    ...(certain || reachable === 0 || settle === undefined ? [] : [["settle", settle] as const]),
+    ...(certain || reachable === 0 || settle === undefined
+      ? []
+      : [["settle", `${settle.verify} patches them; ${settle.certify} speaks of all others, too`] as const]),
   ];
 }
 

@@ -163,7 +163,9 @@ describe("in words", () => {
   };
 
   it("a list with poor estimates says so, and names what would settle it", () => {
-    expect(agreementLines({ ...found, settle: "atp verify …" }, false)).toEqual([
+    expect(
+      agreementLines({ ...found, settle: { verify: "atp verify …", certify: "atp localize …" } }, false),
+    ).toEqual([
       [
         "estimates",
         "rank correlation 0.43 with the exact effects of the 20 verified nodes; L0.mlpOut@9 was estimated 33.3 times too small, 0.32 for 10.7",
@@ -172,15 +174,17 @@ describe("in words", () => {
         "open",
         "this list may lack nodes: were one more estimate 33.3 times too small, 214 unverified nodes down to rank 234 could belong above row 20 (0.434); rows 1 to 2 are safe from them",
       ],
-      ["settle", "atp verify …"],
+      ["settle", "atp verify … patches them; atp localize … speaks of all others, too"],
     ]);
     expect(openRows(found, false)).toEqual({ first: 3, last: 20 });
   });
 
   it("a certificate leaves nothing open", () => {
-    expect(agreementLines({ ...found, settle: "atp verify …" }, true).map(([label]) => label)).toEqual([
-      "estimates",
-    ]);
+    expect(
+      agreementLines({ ...found, settle: { verify: "atp verify …", certify: "atp localize …" } }, true).map(
+        ([label]) => label,
+      ),
+    ).toEqual(["estimates"]);
     expect(openRows(found, true)).toBeUndefined();
   });
 

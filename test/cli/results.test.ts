@@ -371,7 +371,7 @@ describe("localize on the demo model", () => {
     );
 
     // The command runs as it is printed, quotes and all, and verifies them.
-    const words = [...agreement.settle.split(" patches ")[0].matchAll(/'((?:[^']|'\\'')*)'|(\S+)/g)].map(
+    const words = [...agreement.settle.verify.matchAll(/'((?:[^']|'\\'')*)'|(\S+)/g)].map(
       ([, quoted, plain]) => quoted?.replaceAll("'\\''", "'") ?? plain,
     );
     expect(words[0]).toBe("atp");

@@ -19,7 +19,7 @@ export function listSection({ columns, total, first }: RankedContent, open: Open
 <h2 id="list-title">Ranked list</h2>
 <p>Best first. <b>Contribution</b> is the mean over pairs of the absolute effect, exact where the node was verified. <b>Effect</b> and <b>estimate</b> keep the sign: metric of the patched run − metric of the base run. Links lead to the node’s cell in the figures; numbers show all their digits when pointed at.</p>
 ${cut}
-${open ? html`<p class="open"><b>Rows ${open.first} to ${open.last} are open</b>, and marked ?: unverified nodes could belong above them, see “open” in the summary.</p>` : undefined}
+${open ? html`<p class="open"><b>Rows ${open.first} to ${open.last} are open</b>: unverified nodes could belong above them, see “open” in the summary.</p>` : undefined}
 <details><summary>How to read the flags</summary><ul>
 <li><b>saturated</b>: the saturation gap, mean |QK-fixed − plain estimate|, is at least half of the estimated contribution. The softmax of attention is saturated there, and plain AtP wrong; nodes that act through this query or key may be missed as well.</li>
 <li><b>cancels</b>: the cancellation ratio, GradDrop ÷ plain contribution, is 2 or more. Paths cancel at the base point, and no estimate is the effect there: verify the node.</li>

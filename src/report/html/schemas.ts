@@ -62,7 +62,7 @@ const agreement = object({
   settledRows: number,
   reachable: number,
   lastRank: number.optional(),
-  settle: text.optional(),
+  settle: object({ verify: text, certify: text }).optional(),
 });
 
 export const summarySchema = object({

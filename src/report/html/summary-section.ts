@@ -99,12 +99,8 @@ function nodesText(total: number, verified: number): string {
 function agreementOnPage({ summary, certificate }: ReportFolder): Line[] {
   if (!summary?.agreement) return [];
   return agreementLines(summary.agreement, certificate?.certified === true).map(([label, text]) => [
-    label,
-    label === "open"
-      ? html`<b class="open">${text}</b>`
-      : label === "settle"
-        ? html`<code>${text}</code>`
-        : text,
+    label === "estimates" ? "agreement" : label,
+    label === "open" ? html`<b class="open">${text}</b>` : text,
   ]);
 }
 
