@@ -1,6 +1,7 @@
 /** @file The files of a run, and what is kept of its rows for the terminal. */
 
 import { rm } from "node:fs/promises";
+import type { Method } from "../atpstar/methods.js";
 import { AgreementOfRows } from "../bounds/agreement.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import type { MetricOfRuns } from "../exact/patched-runs.js";
@@ -32,6 +33,8 @@ export interface SaveOptions {
   readonly signal: AbortSignal;
   /** The list, if it is not the ranking's own. */
   readonly merged?: Iterable<RankedNode> | AsyncIterable<RankedNode>;
+  /** How the list's estimates were made, where that was not this run. */
+  readonly method?: Method;
   /** How many rows the list is meant to settle; default 20. */
   readonly topK?: number;
   /** Keep the best rows only: every row of a sweep is verified, and there may be very many. */
@@ -42,7 +45,7 @@ export interface SaveOptions {
 export async function saveRun(
   run: StartedRun,
   ranking: Ranking & { readonly metrics?: readonly MetricOfRuns[] },
-  { signal, merged, topK = DEFAULT_TOP_K, bestOnly = false }: SaveOptions,
+  { signal, merged, method, topK = DEFAULT_TOP_K, bestOnly = false }: SaveOptions,
 ): Promise<SavedRun> {
   const { tokenizer } = run.opened;
   const rows = merged ?? rankedNodes(ranking, { ...(tokenizer && { tokenizer }) });
@@ -69,6 +72,7 @@ export async function saveRun(
   const summary: RunSummary = {
     ...describeRun(run, { base: meanOf(ranking.baseMetric), source: meanOf(ranking.sourceMetric) }),
     ...describeAlsoMetrics(ranking.metrics),
+    ...(method && { method }),
     nodes,
     ...(settling && { agreement: settling }),
     forwardEquivalents: ranking.forwardEquivalents,

@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { METHODS, type Method } from "../atpstar/methods.js";
 import type { RunSummary } from "./summary.js";
 
 /** What must be the same for contributions of two lists to be comparable. */
@@ -13,11 +14,17 @@ const basisSchema = z.object({
   source: z.string().default("prompt"),
 });
 
-const topKSchema = z.object({ agreement: z.object({ topK: z.int().positive() }) });
+const estimatesSchema = z.object({
+  method: z.enum(METHODS).optional(),
+  agreement: z.object({ topK: z.int().positive() }).optional(),
+});
 
-/** How many first rows an older list was meant to settle; undefined where no summary beside it says so. */
-export async function topKFromSummary(rankedCsv: string): Promise<number | undefined> {
-  return topKSchema.safeParse(await summaryBeside(rankedCsv)).data?.agreement.topK;
+/** How the estimates of an older list were made, and how many first rows it was meant to settle, where the summary beside it says so. */
+export async function estimatesFromSummary(
+  rankedCsv: string,
+): Promise<{ readonly method?: Method; readonly topK?: number }> {
+  const { method, agreement } = estimatesSchema.safeParse(await summaryBeside(rankedCsv)).data ?? {};
+  return { ...(method && { method }), ...(agreement && { topK: agreement.topK }) };
 }
 
 /**

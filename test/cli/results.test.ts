@@ -19,7 +19,7 @@ import { siteOfKind } from "../support/golden-nodes.js";
 import { type GoldenTable, goldenFolder, readGolden } from "../support/goldens.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { ESTIMATE_TOLERANCE, EXACT_TOLERANCE } from "../support/tolerances.js";
-import { DEMO, IOI, type Row, RUN, rowsOf, runCli } from "./run-cli.js";
+import { DEMO, IOI, type Row, RUN, rowsOf, runCli, runHere } from "./run-cli.js";
 
 let out: string;
 beforeAll(async () => {
@@ -381,8 +381,13 @@ describe("localize on the demo model", () => {
     const after = await rowsOf(join(folder, "ranked.csv"));
     const now = after.filter(({ verified }) => verified === "true").map(({ node }) => node);
     expect(now).toEqual(expect.arrayContaining(reachable.map(({ node }) => node)));
-    // Still about the first four rows.
-    expect((await summaryOf()).agreement).toMatchObject({ topK: 4, compared: now.length });
+    // Still about the first four rows, and of estimates.
+    expect(await summaryOf()).toMatchObject({
+      method: "atp*",
+      agreement: { topK: 4, compared: now.length },
+    });
+    expect((await runHere(["report", folder])).code).toBe(0);
+    expect(await readFile(join(folder, "report.html"), "utf8")).not.toContain("every value is exact");
   });
 
   it("prints one JSON document with --json, and nothing else on stdout", async () => {

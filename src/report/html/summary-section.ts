@@ -24,6 +24,7 @@ export function summarySection(folder: ReportFolder): Markup {
   const run = summary ?? faithfulness;
   const lines: Line[] = [
     ...(run ? runLines(run) : []),
+    ...(run ? [["estimates", estimatesText(run, ranked)] as const] : []),
     ...(ranked ? [["nodes", nodesText(ranked.total, ranked.verified)] as const] : []),
     ...(summary?.windows ? [["windows", windowsText(summary.windows)] as const] : []),
     ...agreementOnPage(folder),
@@ -50,7 +51,6 @@ function runLines({
   prompts,
   metric,
   direction,
-  method,
   source,
   embeddingDeviation,
   alsoMetrics = [],
@@ -85,8 +85,15 @@ function runLines({
             `${source}${embeddingDeviation === undefined ? "" : `, σ = ${plainNumber(embeddingDeviation)}`}`,
           ] as const,
         ]),
-    ["estimates", method ?? "none: every value is exact"],
   ];
+}
+
+/** Values are called exact only where the list itself says that all of them are. */
+function estimatesText({ method }: About, ranked: ReportFolder["ranked"]): string {
+  if (method !== undefined) return method;
+  return ranked && ranked.verified < ranked.total
+    ? "those of an earlier run, by a method that is not known"
+    : "none: every value is exact";
 }
 
 function nodesText(total: number, verified: number): string {
