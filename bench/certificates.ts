@@ -22,13 +22,12 @@ import { localize } from "../src/localize.js";
 import { makeNodeSpace } from "../src/nodes/node-space.js";
 import { orderByContribution } from "../src/nodes/order.js";
 import { positionLabels } from "../src/nodes/positions.js";
-import { samplePairs } from "../src/prompts/sample-pairs.js";
 import { streamCsv } from "../src/report/stream-csv.js";
 import { costsOfNodes } from "./baselines/node-cost.js";
 import { sumOf } from "./baselines/study.js";
 import { exactContributions } from "./exact-contributions.js";
 import { recall } from "./rank-agreement.js";
-import { type Behaviour, describeStudy, openStudy } from "./recall-study.js";
+import { type Behaviour, describeStudy, openStudy, sampleOf } from "./recall-study.js";
 import { timed } from "./timing.js";
 
 const TOP = 20;
@@ -73,11 +72,8 @@ interface Row {
 
 async function certified({ name, metric, pairs: all }: Behaviour): Promise<Row> {
   const T = all[0].clean.length;
-  const pairs = samplePairs(
-    all.filter(({ clean }) => clean.length === T),
-    study.pairsPerBehaviour,
-    SEED,
-  );
+  const ofOneLength = all.filter(({ clean }) => clean.length === T);
+  const pairs = sampleOf({ pairs: ofOneLength }, study.pairsPerBehaviour);
   const space = makeNodeSpace(model.config, sites, positionLabels("each", pairs));
   const truth = await exactContributions(study.truth, pairs, space, metric);
   const trueOrder = orderByContribution(space.size, (node) => truth[node]);

@@ -24,7 +24,6 @@ import type { Site } from "../src/model/sites.js";
 import { makeNodeSpace } from "../src/nodes/node-space.js";
 import { positionLabels } from "../src/nodes/positions.js";
 import type { Pair } from "../src/prompts/pair.js";
-import { samplePairs } from "../src/prompts/sample-pairs.js";
 import { oracle } from "./baselines/in-order.js";
 import { type Baseline, outcomesOf, type Settings } from "./baselines/methods.js";
 import { bestFirst, candidatesOf, type Study, type Task } from "./baselines/study.js";
@@ -32,10 +31,9 @@ import { type Panel, panelText, writeReport } from "./cost-of-recall-report.js";
 import { BATCH, exactContributions, NOISE } from "./exact-contributions.js";
 import { costOfRecall } from "./recall-cost.js";
 import { meanCosts, type RelativeCosts, type Result, summaries, UNITS, type Unit } from "./recall-results.js";
-import { type Behaviour, describeStudy, openStudy } from "./recall-study.js";
+import { type Behaviour, describeStudy, openStudy, sampleOf } from "./recall-study.js";
 
 const MOST_K = 200;
-const SEED = 1;
 
 interface Kind {
   readonly sites: readonly Site[];
@@ -140,7 +138,7 @@ async function resultsOf(
 console.log(describeStudy(study));
 const sampled = study.behaviours.map((behaviour) => ({
   behaviour,
-  pairs: samplePairs(behaviour.pairs, study.pairsPerBehaviour, SEED),
+  pairs: sampleOf(behaviour, study.pairsPerBehaviour),
 }));
 const counts = sampled.map(({ pairs }) => pairs.length);
 const [fewest, most] = [Math.min(...counts), Math.max(...counts)];

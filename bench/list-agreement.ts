@@ -24,12 +24,9 @@ import { orderByContribution } from "../src/nodes/order.js";
 import { positionLabels } from "../src/nodes/positions.js";
 import { rankNodes } from "../src/nodes/ranking.js";
 import { addScore, makeScoreTable, type ScoreTable } from "../src/nodes/score-table.js";
-import { samplePairs } from "../src/prompts/sample-pairs.js";
 import { streamCsv } from "../src/report/stream-csv.js";
 import { BATCH, exactContributions } from "./exact-contributions.js";
-import { type Behaviour, describeStudy, openStudy } from "./recall-study.js";
-
-const SEED = 1;
+import { type Behaviour, describeStudy, openStudy, sampleOf } from "./recall-study.js";
 
 const study = await openStudy<{ method: Method }>(
   { name: "list-agreement", pairsPerBehaviour: 8, nodes: "q,k,v,z,mlpOut" },
@@ -78,7 +75,7 @@ const COLUMNS = [
 ] as const;
 
 async function measure({ name, metric, pairs: all }: Behaviour): Promise<string[]> {
-  const pairs = samplePairs(all, study.pairsPerBehaviour, SEED);
+  const pairs = sampleOf({ pairs: all }, study.pairsPerBehaviour);
   const space = makeNodeSpace(model.config, study.sites, positionLabels("each", pairs));
   const truth = await exactContributions(study.truth, pairs, space, metric);
   const options = { metric, direction: "noising" as const, batchSize: BATCH, space };

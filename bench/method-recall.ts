@@ -28,18 +28,16 @@ import { makeNodeSpace, type NodeSpace } from "../src/nodes/node-space.js";
 import { orderByContribution } from "../src/nodes/order.js";
 import { positionLabels } from "../src/nodes/positions.js";
 import { contribution } from "../src/nodes/score-table.js";
-import { samplePairs } from "../src/prompts/sample-pairs.js";
 import { streamCsv } from "../src/report/stream-csv.js";
 import { BATCH, exactContributions, NOISE } from "./exact-contributions.js";
 import { foundAfter, recall, spearman } from "./rank-agreement.js";
 import { geometricMean } from "./recall-cost.js";
-import { type Behaviour, describeStudy, openStudy } from "./recall-study.js";
+import { type Behaviour, describeStudy, openStudy, sampleOf } from "./recall-study.js";
 
 const TOPS = [10, 20, 30, 100];
 const CANDIDATES_PER_TOP = [1, 2, 5];
 /** Of which all are looked for. */
 const WHOLE_TOPS = [10, 20, 50, 100];
-const SEED = 1;
 
 const study = await openStudy({ name: "method-recall", pairsPerBehaviour: 8, nodes: "q,k,v,z,neuron" });
 const { model } = study.truth;
@@ -94,7 +92,7 @@ function agreement(space: NodeSpace, truth: Float64Array, estimated: Float64Arra
 
 async function measureBehaviour({ name, metric, pairs: all }: Behaviour): Promise<Measured> {
   const start = performance.now();
-  const pairs = samplePairs(all, study.pairsPerBehaviour, SEED);
+  const pairs = sampleOf({ pairs: all }, study.pairsPerBehaviour);
   const space = makeNodeSpace(model.config, study.sites, positionLabels("each", pairs));
   const truth = await exactContributions(study.truth, pairs, space, metric);
   const exactSeconds = (performance.now() - start) / 1000;

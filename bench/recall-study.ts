@@ -24,6 +24,7 @@ import { metricByName } from "../src/prompts/metrics/index.js";
 import type { OutputMetric } from "../src/prompts/metrics/metric.js";
 import type { Pair } from "../src/prompts/pair.js";
 import { readPairs } from "../src/prompts/read-pairs.js";
+import { samplePairs } from "../src/prompts/sample-pairs.js";
 import { digestOfOrigin, type TruthOrigin } from "./exact-contributions.js";
 
 const DEMO = "models/demo";
@@ -41,6 +42,13 @@ const DEMO_METRICS: Readonly<Record<string, string>> = {
 
 /** All that attention and MLPs write, without the neurons: a hundred thousand and more on a real model. */
 const SITES_OF_GIVEN_PAIRS = "q,k,v,z,attnOut,mlpOut";
+
+/** One sample of pairs for all studies, so that they share the exact effects. */
+export function sampleOf({ pairs }: Pick<Behaviour, "pairs">, count: number): Pair[] {
+  return samplePairs(pairs, count, SAMPLE_SEED);
+}
+
+const SAMPLE_SEED = 1;
 
 /** What differs between the studies. */
 export interface StudyDefaults {
