@@ -156,7 +156,7 @@ export interface ReportCommandOptions {
 export function addInputOptions(command: Command): Command {
   return command
     .requiredOption(
-      "--model <folder, file or hub id>",
+      "--model <path or hub id>",
       "folder with config.json and safetensors, GGUF file, or Hugging Face id",
     )
     .requiredOption("--pairs <file...>", "prompt pairs, JSON Lines (format below)")
@@ -375,10 +375,7 @@ export function addQueueOptions(command: Command, { mandatory }: { readonly mand
 /** Of a worker behind a queue. */
 export function addWorkerOptions(command: Command): Command {
   return command
-    .requiredOption(
-      "--model <folder, file or hub id>",
-      "the model whose shards it makes; must be that of the jobs",
-    )
+    .requiredOption("--model <path or hub id>", "the model whose shards it makes; must be that of the jobs")
     .addOption(
       new Option("--engine <name>", "auto: whichever a job was submitted for")
         .choices(ENGINES)

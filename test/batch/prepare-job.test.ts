@@ -215,7 +215,7 @@ describe("prepareJob", () => {
     ],
     [
       { model: "pairs.jsonl" },
-      "model: resolveCheckpoint: FOLDER/pairs.jsonl: expected a folder or a model id, got a file",
+      "model: resolveCheckpoint: FOLDER/pairs.jsonl: expected a folder, a GGUF file (.gguf) or a model id, got another file",
     ],
     [{ model: "." }, "model: loadModel: "],
     [{ nodes: "q,w" }, 'nodes: parseSites: expected "all" or sites among'],

@@ -40,11 +40,7 @@ const IN_A_PROCESS: readonly Case[] = [
     ["localize", ...RUN, "--topk", "3"],
     "unknown option '--topk' (Did you mean --top-k?)",
   ],
-  [
-    "no model",
-    ["localize", "--pairs", IOI],
-    "required option '--model <folder, file or hub id>' not specified",
-  ],
+  ["no model", ["localize", "--pairs", IOI], "required option '--model <path or hub id>' not specified"],
   [
     "an unknown metric",
     ["localize", ...RUN, "--metric", "loss"],
