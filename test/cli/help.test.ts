@@ -7,7 +7,7 @@ import { EXAMPLES, PAIR_EXAMPLE } from "../../src/cli/help.js";
 import { SITES } from "../../src/model/sites.js";
 import { METRICS } from "../../src/prompts/metrics/index.js";
 import { RANKED_HEADER } from "../../src/report/ranked-csv.js";
-import { projectRoot } from "../support/child-process.js";
+import { projectRoot, runNode } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { runCli, runHere } from "./run-cli.js";
@@ -38,6 +38,12 @@ describe("--help", () => {
       expect(stdout).toContain(text);
     }
     expect((await runCli(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it("is the same from sources, as `npm run atp` starts it", async () => {
+    const fromSources = runNode(["--import", "tsx", "src/cli.ts", "info", "models/demo"]);
+    expect(fromSources.exitCode).toBe(0);
+    expect(fromSources.stdout).toBe((await runHere(["info", "models/demo"])).stdout);
   });
 });
 

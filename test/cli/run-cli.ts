@@ -1,14 +1,13 @@
 /** @file The real command line: in a process of its own, or, where that tells nothing more, in this one. */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { parseFile } from "fast-csv";
 import { vi } from "vitest";
 import { outcomeOf } from "../../src/cli/outcome.js";
 import { makeProgram } from "../../src/cli/program.js";
 import { projectRoot } from "../support/child-process.js";
+import { compiledFile } from "../support/compiled.js";
 import { testBackend } from "../support/engine.js";
 
 export const DEMO = join(projectRoot, "models/demo");
@@ -16,8 +15,6 @@ export const IOI = join(DEMO, "pairs/ioi.jsonl");
 
 /** The demo model on its pairs, on the engine of the tests. */
 export const RUN = ["--model", DEMO, "--pairs", IOI, "--engine", testBackend()];
-
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 
 export interface CliResult {
   readonly code: number | null;
@@ -30,14 +27,14 @@ export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What Node is started with to be `atp`, before the arguments of the command line. */
-export const CLI_NODE_ARGS = ["--import", TSX, join(projectRoot, "src/cli.ts")];
+/** The file that Node runs as `atp`. */
+export const CLI_FILE = compiledFile("cli.js");
 
 /** Starts `atp` with these arguments. */
 export function startCli(args: readonly string[], { cwd = projectRoot, env = {} }: CliOptions = {}) {
   // Vitest's own settings for its workers do not concern the child.
   const { NODE_OPTIONS: _, ...inherited } = process.env;
-  return spawn(process.execPath, [...CLI_NODE_ARGS, ...args], {
+  return spawn(process.execPath, [CLI_FILE, ...args], {
     cwd,
     env: { ...inherited, ...env },
   });
