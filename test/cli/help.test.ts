@@ -56,13 +56,13 @@ describe("the examples", () => {
     for (const example of [...info, ...estimate, ...localize, ...verify]) {
       const [, command, ...args] = example.replaceAll("'", "").split(" ");
       const quick = command === "info" ? [] : ["--max-pairs", "2", "--engine", testBackend()];
-      const { code, stderr } = await runCli([command, ...args, ...quick], { cwd });
+      const { code, stderr } = await runHere([command, ...args, ...quick], { cwd });
       expect(stderr).not.toMatch(/error|warning/);
       expect(code).toBe(0);
     }
     await writeFile(join(cwd, "pair.jsonl"), PAIR_EXAMPLE);
     const args = ["--model", "models/demo", "--pairs", "pair.jsonl", "--engine", testBackend(), "--json"];
-    const { code, stdout } = await runCli(["verify", ...args, "--node", "L0.mlpOut@noun"], { cwd });
+    const { code, stdout } = await runHere(["verify", ...args, "--node", "L0.mlpOut@noun"], { cwd });
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ pairs: { used: 1 }, nodes: [{ node: "L0.mlpOut@noun" }] });
   });

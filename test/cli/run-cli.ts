@@ -61,8 +61,16 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
   return resultOf(startCli(args, options));
 }
 
-/** Parses and runs in this process what ends before an engine is started: faster, and the same but for streams and signals. */
-export async function runHere(args: readonly string[]): Promise<CliResult> {
+/**
+ * Parses and runs in this process, one command at a time: the same but for streams, signals and the exit code, and without a
+ * second for the start of a process and an engine. Every command that writes results runs in a process of its own in some test.
+ */
+export async function runHere(
+  args: readonly string[],
+  { cwd = process.cwd() }: Pick<CliOptions, "cwd"> = {},
+): Promise<CliResult> {
+  const before = process.cwd();
+  process.chdir(cwd);
   const written = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     vi.spyOn(process[name], "write").mockImplementation((chunk) => {
@@ -79,6 +87,7 @@ export async function runHere(args: readonly string[]): Promise<CliResult> {
     const stderr = written.stderr + notes.map((note) => `atp: ${note}\n`).join("");
     return { code: exitCode, stdout: written.stdout, stderr };
   } finally {
+    process.chdir(before);
     vi.restoreAllMocks();
   }
 }
