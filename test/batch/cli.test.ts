@@ -195,7 +195,7 @@ describe("a disk that refuses large files", () => {
     // In blocks of 512 bytes.
     const limited = spawn(
       "sh",
-      ["-c", 'ulimit -f 12; exec "$@"', "sh", process.execPath, ...CLI_FILE, ...args],
+      ["-c", 'ulimit -f 12; exec "$@"', "sh", process.execPath, CLI_FILE, ...args],
       {
         cwd: projectRoot,
         env: withoutNodeOptions(),
