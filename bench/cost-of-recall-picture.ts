@@ -140,8 +140,12 @@ function rangeOf(values: readonly number[]): Range {
 /**
  * The picture as SVG.
  * @param unit what costs are counted in, for the title
+ * @param model its name, likewise
  */
-export async function recallPicture(panels: readonly PicturePanel[], unit: string): Promise<string> {
+export async function recallPicture(
+  panels: readonly PicturePanel[],
+  { unit, model }: { readonly unit: string; readonly model: string },
+): Promise<string> {
   const best = panels.flatMap((panel) => panel.best);
   const ofCurves = rangeOf(best.flatMap(({ curve }) => curve));
   const ofMeans = rangeOf(best.flatMap(({ byBehaviour }) => [...byBehaviour.values()]));
@@ -153,7 +157,7 @@ export async function recallPicture(panels: readonly PicturePanel[], unit: strin
     title: {
       text: "What it takes to find the nodes that matter, compared with knowing them",
       subtitle: [
-        `Demo model, geometric mean over its behaviours; cost in ${unit}.`,
+        `${model}, geometric mean over behaviours; cost in ${unit}.`,
         "Below: inverse-rank-weighted geometric mean of the curves, a point per behaviour. Dashed: methods without gradients.",
       ],
       anchor: "start",

@@ -3,8 +3,8 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import Table from "cli-table3";
-import { writeToString } from "fast-csv";
 import { writeAtomically } from "../src/report/atomic-file.js";
+import { streamCsv } from "../src/report/stream-csv.js";
 import { isGradientMethod } from "./baselines/methods.js";
 import { recallPicture } from "./cost-of-recall-picture.js";
 import { bestSettings, type Result, type Summary, UNITS, type Unit } from "./recall-results.js";
@@ -16,6 +16,9 @@ export interface Panel {
   readonly byUnit: Readonly<Record<Unit, readonly Summary[]>>;
   readonly results: readonly Result[];
 }
+
+/** Of a CSV file. */
+type Cell = string | number | boolean;
 
 const UNIT_NAMES: Readonly<Record<Unit, string>> = {
   run: "forward equivalents that ran",
@@ -48,7 +51,7 @@ export function panelText({ nodes, pairs, byUnit }: Panel, unit: Unit): string {
 }
 
 /** Every method in its best setting, on every behaviour, for every k. */
-function curveRows({ nodes, pairs, byUnit, results }: Panel): (string | number)[][] {
+function curveRows({ nodes, pairs, byUnit, results }: Panel): Cell[][] {
   return UNITS.flatMap((unit) => {
     const best = bestSettings(byUnit[unit]);
     const isBest = ({ method, setting }: Result) =>
@@ -63,7 +66,7 @@ function curveRows({ nodes, pairs, byUnit, results }: Panel): (string | number)[
 }
 
 /** Every method in every setting. */
-function meanRows({ nodes, pairs, byUnit }: Panel): (string | boolean)[][] {
+function meanRows({ nodes, pairs, byUnit }: Panel): Cell[][] {
   return UNITS.flatMap((unit) => {
     const best = bestSettings(byUnit[unit]);
     return byUnit[unit].map((summary) => {
@@ -74,33 +77,38 @@ function meanRows({ nodes, pairs, byUnit }: Panel): (string | boolean)[][] {
   });
 }
 
-async function writeCsv(path: string, rows: unknown[][]): Promise<void> {
-  const text = await writeToString(rows, { includeEndRowDelimiter: true });
-  await writeAtomically(path, (handle) => handle.writeFile(text));
+async function writeCsv(path: string, header: readonly string[], rows: readonly Cell[][]): Promise<void> {
+  await streamCsv(path, { header, rows, cellsOf: (cells) => cells.map(String) });
 }
 
 /**
  * Writes curves.csv, means.csv, and a picture per unit: run.svg, patches.svg.
  * @param folder made if need be
+ * @param model its name, for the picture
  * @param picture where to write the picture of what ran as well
  */
-export async function writeReport(panels: readonly Panel[], folder: string, picture?: string): Promise<void> {
+export async function writeReport(
+  panels: readonly Panel[],
+  { folder, model, picture }: { readonly folder: string; readonly model: string; readonly picture?: string },
+): Promise<void> {
   await mkdir(folder, { recursive: true });
   const behaviours = [...panels[0].byUnit.run[0].byBehaviour.keys()];
-  await writeCsv(join(folder, "curves.csv"), [
+  await writeCsv(
+    join(folder, "curves.csv"),
     ["nodes", "pairs", "unit", "behaviour", "method", "setting", "k", "relative_cost"],
-    ...panels.flatMap(curveRows),
-  ]);
-  await writeCsv(join(folder, "means.csv"), [
+    panels.flatMap(curveRows),
+  );
+  await writeCsv(
+    join(folder, "means.csv"),
     ["nodes", "pairs", "unit", "method", "setting", "best", ...behaviours, "mean"],
-    ...panels.flatMap(meanRows),
-  ]);
+    panels.flatMap(meanRows),
+  );
   for (const unit of UNITS) {
     const plots = panels.map(({ nodes, pairs, byUnit }) => ({
       title: [nodes, pairs],
       best: bestSettings(byUnit[unit]),
     }));
-    const svg = await recallPicture(plots, UNIT_NAMES[unit]);
+    const svg = await recallPicture(plots, { unit: UNIT_NAMES[unit], model });
     await writeAtomically(join(folder, `${unit}.svg`), (handle) => handle.writeFile(svg));
     if (unit !== "run" || picture === undefined) continue;
     await mkdir(dirname(picture), { recursive: true });

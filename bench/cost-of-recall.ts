@@ -2,153 +2,109 @@
  * @file How much has to be spent until all of the true top k nodes are verified, by every method, relative to an oracle that
  * verifies nothing else; after Kramár et al. 2024, figures 1 and 2.
  *
- * On the demo model's behaviours, noising; for single pairs (three per behaviour, geometric mean) and for the mean over
- * eight of them; for heads and MLPs (`q k v z mlpOut`) and for neurons at each position. Nodes that cannot have an effect, before
- * the first changed token for one, are known beforehand and left out: they would only make the methods without gradients look
+ * Noising; for single pairs (three per behaviour, geometric mean) and for the mean over eight of them; for heads and MLPs
+ * (`q k v z mlpOut`, or others with `--nodes`) at each position, with `--neurons` for neurons too. Nodes that cannot have an effect,
+ * before the first changed token for one, are known beforehand and left out: they would only make the methods without gradients look
  * worse. Subsets, blocks and trees are tried in several settings, and the best one counts for each kind of nodes and pairs, as
  * known afterwards.
  *
  * One number per curve: the geometric mean over k, weighted by 1/k. Curves end at k = 200, or where true contributions
  * are rounding (1e-5). Exact effects of single nodes are kept in atp-out/truth for the next run.
  *
- *   npx tsx bench/cost-of-recall.ts [tensorflow|wasm] [--out atp-out/cost-of-recall] [--picture file.svg] [--short]
+ *   npx tsx bench/cost-of-recall.ts [tensorflow|wasm] [--model FOLDER|FILE|ID --pairs FILE… --metric logit-diff]
+ *                                   [--pairs-per-behaviour 8] [--nodes q,k,v,z,mlpOut] [--neurons] [--short]
+ *                                   [--out atp-out/cost-of-recall] [--picture file.svg]
  *
- * writes curves.csv, means.csv and a picture per unit; --picture writes the one of what ran to another place too.
+ * writes curves.csv, means.csv and a picture per unit; --picture writes the one of what ran to another place too. What the options
+ * mean: `recall-study.ts`. --short tries one single pair per behaviour and the settings that are best on the demo: most of the time goes
+ * into settings, and a real model takes hours for all of them.
  */
 
-import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
-import { loadModel } from "../src/checkpoint/load-model.js";
-import { startEngine } from "../src/engine/start-engine.js";
 import type { Site } from "../src/model/sites.js";
 import { makeNodeSpace } from "../src/nodes/node-space.js";
 import { positionLabels } from "../src/nodes/positions.js";
-import { metricByName } from "../src/prompts/metrics/index.js";
 import type { Pair } from "../src/prompts/pair.js";
-import { readPairs } from "../src/prompts/read-pairs.js";
 import { samplePairs } from "../src/prompts/sample-pairs.js";
 import { oracle } from "./baselines/in-order.js";
 import { type Baseline, outcomesOf, type Settings } from "./baselines/methods.js";
-import { bestFirst, candidatesOf, contributionsOf, type Study, type Task } from "./baselines/study.js";
+import { bestFirst, candidatesOf, type Study, type Task } from "./baselines/study.js";
 import { type Panel, panelText, writeReport } from "./cost-of-recall-report.js";
-import { filesIn, keptNumbers } from "./kept-numbers.js";
+import { BATCH, exactContributions, NOISE } from "./exact-contributions.js";
 import { costOfRecall } from "./recall-cost.js";
 import { meanCosts, type RelativeCosts, type Result, summaries, UNITS, type Unit } from "./recall-results.js";
+import { type Behaviour, describeStudy, openStudy } from "./recall-study.js";
 
-const MODEL = "models/demo";
-const TRUTH_FOLDER = "atp-out/truth";
-/** Behaviours and their metrics: `greater` has sets of answers. */
-const BEHAVIOURS: Readonly<Record<string, string>> = {
-  ioi: "logit-diff",
-  city: "logit-diff",
-  article: "logit-diff",
-  greater: "prob-diff",
-  pronoun: "logit-diff",
-  agreement: "logit-diff",
-  induction: "logit-diff",
-};
 const MOST_K = 200;
-/** True contributions up to here are rounding: the metrics are float32 numbers of up to 32, 2e-6 apart there. */
-const NOISE = 1e-5;
 const SEED = 1;
-/** Patched prompts at once; larger batches are no faster. */
-const BATCH = 512;
 
 interface Kind {
-  readonly nodes: string;
   readonly sites: readonly Site[];
   readonly settings: Settings;
   /** How many single pairs per behaviour. */
   readonly singles: number;
-  /** How many pairs there are in the mean. */
-  readonly together: number;
 }
 
-const ATTENTION = { nodes: "heads and MLPs", sites: ["q", "k", "v", "z", "mlpOut"] } as const;
+/** Some thousand nodes. */
+const SETTINGS: Settings = {
+  probabilities: [0.03, 0.1, 0.3],
+  budgets: [16, 32, 64, 128, 256],
+  blockSizes: [4, 8, 16, 32, 64],
+  branchings: [2, 4, 8, 16],
+};
 
-const KINDS: readonly Kind[] = [
-  {
-    ...ATTENTION,
-    singles: 3,
-    together: 8,
-    settings: {
-      probabilities: [0.03, 0.1, 0.3],
-      budgets: [16, 32, 64, 128, 256],
-      blockSizes: [4, 8, 16, 32, 64],
-      branchings: [2, 4, 8, 16],
-    },
-  },
-  {
-    nodes: "neurons",
-    sites: ["neuron"],
-    singles: 1,
-    together: 8,
-    settings: {
-      probabilities: [0.01, 0.03, 0.1],
-      budgets: [64, 128, 256, 512, 1024],
-      blockSizes: [32, 128, 512],
-      branchings: [4, 8, 32],
-    },
-  },
-];
+/** Ten times as many. */
+const NEURON_SETTINGS: Settings = {
+  probabilities: [0.01, 0.03, 0.1],
+  budgets: [64, 128, 256, 512, 1024],
+  blockSizes: [32, 128, 512],
+  branchings: [4, 8, 32],
+};
 
-const SHORT: readonly Kind[] = [
-  {
-    ...ATTENTION,
-    singles: 1,
-    together: 2,
-    settings: { probabilities: [0.1], budgets: [32, 64], blockSizes: [16], branchings: [8] },
-  },
-];
-const SHORT_BEHAVIOURS = ["article", "agreement"];
+const SHORT_SETTINGS: Settings = {
+  probabilities: [0.1],
+  budgets: [32, 64],
+  blockSizes: [16],
+  branchings: [8],
+};
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    out: { type: "string", default: "atp-out/cost-of-recall" },
-    picture: { type: "string" },
-    short: { type: "boolean", default: false },
-  },
-});
-const [prefer] = positionals;
-if (prefer !== undefined && prefer !== "tensorflow" && prefer !== "wasm") {
-  throw new Error(`expected an engine, tensorflow or wasm, got ${prefer}`);
-}
 const start = performance.now();
 const seconds = () => ((performance.now() - start) / 1000).toFixed(0);
-const engine = await startEngine({ ...(prefer && { prefer }) });
-const model = await loadModel(MODEL);
-/** What true contributions depend on. */
-const sources = [
-  ...[MODEL, ...["checkpoint", "engine", "exact", "model", "nodes", "prompts"].map((part) => `src/${part}`)],
-].flatMap(filesIn);
-const ownSource = readFileSync(new URL("./baselines/study.ts", import.meta.url));
+const study = await openStudy<{ neurons?: true; short?: true; picture?: string }>(
+  { name: "cost-of-recall", pairsPerBehaviour: 8, nodes: "q,k,v,z,mlpOut" },
+  (command) =>
+    command
+      .option("--neurons", "neurons too")
+      .option("--short", "one single pair per behaviour, few settings")
+      .option("--picture <file>", "where to write the picture of what ran too"),
+);
+const { model } = study.truth;
+const { neurons, short, picture } = study.own;
+const KINDS: readonly Kind[] = [
+  { sites: study.sites, settings: short ? SHORT_SETTINGS : SETTINGS, singles: short ? 1 : 3 },
+  ...(neurons
+    ? [{ sites: ["neuron"] as const, settings: short ? SHORT_SETTINGS : NEURON_SETTINGS, singles: 1 }]
+    : []),
+];
 
-async function studyOf(pairs: readonly Pair[], sites: readonly Site[], metricName: string): Promise<Study> {
+async function studyOf(
+  pairs: readonly Pair[],
+  sites: readonly Site[],
+  { metric }: Behaviour,
+): Promise<Study> {
   const space = makeNodeSpace(model.config, sites, positionLabels("each", pairs));
-  const metric = metricByName(metricName);
   const task: Task = { model, pairs, space, control: { metric, direction: "noising", batchSize: BATCH } };
   const { candidates, costs } = candidatesOf(task);
-  const dependsOn = JSON.stringify({
-    pairs,
-    metricName,
-    engine: engine.backend,
-    sites,
-    labels: space.labels,
-  });
-  const truth = await keptNumbers(TRUTH_FOLDER, candidates.length, [dependsOn, ...sources, ownSource], () =>
-    contributionsOf(task, candidates),
-  );
-  return { ...task, candidates, costs, truth };
+  const contributions = await exactContributions(study.truth, pairs, space, metric);
+  return { ...task, candidates, costs, truth: Float64Array.from(candidates, (node) => contributions[node]) };
 }
 
 /** Relative costs of every method in every setting, in the same order for every study. */
-async function relativeCostsOf(study: Study, settings: Settings) {
-  const order = bestFirst(study.truth);
-  const most = Math.min(MOST_K, study.truth.filter((value) => value > NOISE).length);
-  const best = costOfRecall(order, oracle(study).verified, most);
+async function relativeCostsOf(onCase: Study, settings: Settings) {
+  const order = bestFirst(onCase.truth);
+  const most = Math.min(MOST_K, onCase.truth.filter((value) => value > NOISE).length);
+  const best = costOfRecall(order, oracle(onCase).verified, most);
   const found: { method: Baseline; setting: string; relative: RelativeCosts }[] = [];
-  for await (const { method, setting, counters } of outcomesOf(study, settings)) {
+  for await (const { method, setting, counters } of outcomesOf(onCase, settings)) {
     const relative = counters.map(({ verified }) => {
       const costs = costOfRecall(order, verified, most);
       const over = (unit: Unit) => costs.map((cost, k) => cost[unit] / best[k][unit]);
@@ -161,54 +117,58 @@ async function relativeCostsOf(study: Study, settings: Settings) {
 
 /** Every method and setting on several cases of a behaviour: at every k the geometric mean over the cases. */
 async function resultsOf(
-  behaviour: string,
+  behaviour: Behaviour,
   cases: readonly (readonly Pair[])[],
   { sites, settings }: Kind,
 ): Promise<Result[]> {
   const ofCases: Awaited<ReturnType<typeof relativeCostsOf>>[] = [];
   for (const pairs of cases) {
-    const study = await studyOf(pairs, sites, BEHAVIOURS[behaviour]);
+    const onCase = await studyOf(pairs, sites, behaviour);
     console.log(
-      `${seconds()} s: ${behaviour}, ${pairs.length} pair(s), ${study.candidates.length} of ${study.space.size} ${sites} nodes can have an effect`,
+      `${seconds()} s: ${behaviour.name}, ${pairs.length} pair(s), ${onCase.candidates.length} of ${onCase.space.size} ${sites} nodes can have an effect`,
     );
-    ofCases.push(await relativeCostsOf(study, settings));
+    ofCases.push(await relativeCostsOf(onCase, settings));
   }
   return ofCases[0].map(({ method, setting }, at) => ({
-    behaviour,
+    behaviour: behaviour.name,
     method,
     setting,
     relative: meanCosts(ofCases.map((found) => found[at].relative)),
   }));
 }
 
-console.log(`${engine.backend} (${engine.device})`);
-const behaviours = options.short ? SHORT_BEHAVIOURS : Object.keys(BEHAVIOURS);
+console.log(describeStudy(study));
+const sampled = study.behaviours.map((behaviour) => ({
+  behaviour,
+  pairs: samplePairs(behaviour.pairs, study.pairsPerBehaviour, SEED),
+}));
+const counts = sampled.map(({ pairs }) => pairs.length);
+const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
 const panels: Panel[] = [];
-for (const kind of options.short ? SHORT : KINDS) {
-  const { nodes, singles, together } = kind;
+for (const kind of KINDS) {
+  const { sites, singles } = kind;
   const casesOf = [
     [
       singles === 1 ? "a single pair" : "single pairs",
       (pairs: readonly Pair[]) => pairs.slice(0, singles).map((pair) => [pair]),
     ],
-    [`mean over ${together} pairs`, (pairs: readonly Pair[]) => [pairs]],
+    [
+      `mean over ${fewest === most ? most : `${fewest} to ${most}`} pairs`,
+      (pairs: readonly Pair[]) => [pairs],
+    ],
   ] as const;
   for (const [pairsName, cases] of casesOf) {
     const results: Result[] = [];
-    for (const behaviour of behaviours) {
-      const { needs } = metricByName(BEHAVIOURS[behaviour]);
-      const all = await readPairs(`${MODEL}/pairs/${behaviour}.jsonl`, model, needs);
-      results.push(...(await resultsOf(behaviour, cases(samplePairs(all, together, SEED)), kind)));
+    for (const { behaviour, pairs } of sampled) {
+      results.push(...(await resultsOf(behaviour, cases(pairs), kind)));
     }
     const byUnit = { run: summaries(results, "run"), patches: summaries(results, "patches") };
-    panels.push({ nodes, pairs: pairsName, byUnit, results });
+    panels.push({ nodes: sites.join(" "), pairs: pairsName, byUnit, results });
   }
 }
 model.dispose();
 
-await writeReport(panels, options.out, options.picture);
+await writeReport(panels, { folder: study.out, model: model.name, picture });
 for (const unit of UNITS) for (const panel of panels) console.log(`\n${panelText(panel, unit)}`);
 const { user, system } = process.cpuUsage();
-console.log(
-  `\n${seconds()} s, ${((user + system) / 1e6).toFixed(0)} s of processor; files in ${options.out}`,
-);
+console.log(`\n${seconds()} s, ${((user + system) / 1e6).toFixed(0)} s of processor; files in ${study.out}`);

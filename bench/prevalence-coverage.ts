@@ -11,7 +11,6 @@
  *   npx tsx bench/prevalence-coverage.ts <tensorflow|wasm> [--short]
  */
 
-import { readFileSync } from "node:fs";
 import Table from "cli-table3";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { mersenne } from "pure-rand/generator/mersenne";
@@ -29,8 +28,7 @@ import { contribution, makeScoreTable, type ScoreTable } from "../src/nodes/scor
 import { metricByName } from "../src/prompts/metrics/index.js";
 import { readPairs } from "../src/prompts/read-pairs.js";
 import { samplePairs } from "../src/prompts/sample-pairs.js";
-import { exactContributions } from "./exact-contributions.js";
-import { filesIn, keptNumbers } from "./kept-numbers.js";
+import { BATCH, digestOfOrigin, exactContributions } from "./exact-contributions.js";
 
 const MODEL = "models/demo";
 const BEHAVIOUR = "ioi";
@@ -41,11 +39,6 @@ const LEVEL = 0.95;
 /** Shares of the unverified nodes that are drawn. */
 const BUDGETS = [0.03, 0.1, 0.25];
 const SEED = 1;
-const TRUTH_FOLDER = "atp-out/truth";
-/** The parts of the program that exact effects come from. */
-const TRUTH_SOURCES = ["checkpoint", "engine", "exact", "model", "nodes", "prompts"].map(
-  (part) => `src/${part}`,
-);
 
 const [, , prefer, ...flags] = process.argv;
 if (prefer !== "tensorflow" && prefer !== "wasm") throw new Error("expected an engine: tensorflow or wasm");
@@ -60,18 +53,14 @@ const metric = metricByName("logit-diff");
 const all = await readPairs(`${MODEL}/pairs/${BEHAVIOUR}.jsonl`, model, metric.needs);
 const pairs = samplePairs(all, short ? 2 : 8, SEED);
 const space = makeNodeSpace(model.config, SITES, positionLabels("each", pairs));
-const control = { metric, direction: "noising" as const, batchSize: 512 };
-const truth = await keptNumbers(
-  TRUTH_FOLDER,
-  space.size,
-  [
-    JSON.stringify({ pairs, sites: SITES, engine: engine.backend, labels: space.labels }),
-    ...[MODEL, ...TRUTH_SOURCES].flatMap(filesIn),
-    readFileSync(new URL("./exact-contributions.ts", import.meta.url)),
-  ],
-  () => exactContributions(model, pairs, space, control),
-);
-const { scores: estimates } = await estimateBy("atp*", model, pairs, { ...control, space });
+const origin = { model, digest: digestOfOrigin(MODEL, engine.backend) };
+const truth = await exactContributions(origin, pairs, space, metric);
+const { scores: estimates } = await estimateBy("atp*", model, pairs, {
+  metric,
+  direction: "noising",
+  batchSize: BATCH,
+  space,
+});
 model.dispose();
 
 const byEstimate = orderByContribution(space.size, (node) => contribution(estimates, node));

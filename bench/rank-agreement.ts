@@ -51,3 +51,18 @@ export function recall(
       .filter((node) => first.has(node)).length / top
   );
 }
+
+/**
+ * How many of the ranked ones it takes to have all of the true first `top`: the place, from 1, of the worst-placed one.
+ * @param truth best first
+ * @param ranked best first; has all of them
+ */
+export function foundAfter(truth: ArrayLike<number>, ranked: ArrayLike<number>, top: number): number {
+  const missing = new Set(Array.from(truth).slice(0, top));
+  for (let place = 0; place < ranked.length; place++) {
+    if (missing.delete(ranked[place]) && missing.size === 0) return place + 1;
+  }
+  throw new Error(
+    `foundAfter: expected all of the first ${top} to be ranked, got ${missing.size} that are not`,
+  );
+}

@@ -9,6 +9,7 @@ export { LocalRunner } from "./batch/local/local-runner.js";
 export { type JobFiles, jobFiles, portableJobFile } from "./batch/outputs.js";
 export { type PreparedJob, prepareJob } from "./batch/prepare-job.js";
 export { writeScoresParquet } from "./batch/score-parquet.js";
+export { type Agreement, agreementOf, type UnderestimatedNode } from "./bounds/agreement.js";
 export {
   type BoundsQuestion,
   type BoundsReport,

@@ -5,6 +5,7 @@
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "./activation-budget.js";
 import { estimateBy } from "./atpstar/estimate.js";
 import type { Method } from "./atpstar/methods.js";
+import { type Agreement, agreementOf } from "./bounds/agreement.js";
 import type { Certificate } from "./bounds/certificate.js";
 import type { CertifyOptions } from "./bounds/certification.js";
 import { certify, checkCertifyOptions } from "./bounds/certify.js";
@@ -97,6 +98,8 @@ export interface LocalizeOptions
 
 /** A ranking, and what is certain of it where a confidence was asked for. */
 export interface Localization extends Ranking {
+  /** How good the estimates of the verified nodes were, and which of the others could belong to the top k; absent where all are verified. */
+  readonly agreement?: Agreement;
   readonly certificate?: Certificate;
 }
 
@@ -186,17 +189,23 @@ export async function localize(
       topK,
       confidence,
     });
-    return { ...certified.ranking, certificate: certified.certificate };
+    return { ...withAgreement(certified.ranking, topK), certificate: certified.certificate };
   }
   const { space, estimates } = estimated;
   const candidates = estimated.order.slice(0, topK);
   const { verified, forwardEquivalents } = await verifyNodes(model, pairs, space, candidates, options);
-  return {
+  const ranking = {
     ...estimated,
     verified,
     order: rankNodes(space, estimates, verified),
     forwardEquivalents: { ...estimated.forwardEquivalents, verify: forwardEquivalents },
   };
+  return withAgreement(ranking, topK);
+}
+
+function withAgreement(ranking: Ranking, topK: number): Localization {
+  const agreement = agreementOf(ranking, topK);
+  return { ...ranking, ...(agreement && { agreement }) };
 }
 
 /**

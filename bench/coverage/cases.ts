@@ -9,7 +9,7 @@ import { metricByName } from "../../src/prompts/metrics/index.js";
 import type { Pair } from "../../src/prompts/pair.js";
 import { andModel, EQUALS, FALSE, orModel, TRUE } from "../../test/support/logic-models.js";
 import { TINY_CONFIGS } from "../../test/support/tiny-config.js";
-import { exactContributions } from "../exact-contributions.js";
+import { contributionsOf } from "../baselines/study.js";
 import { randomModel } from "../random-model.js";
 import type { KnownSystem } from "./system.js";
 import { tabledSystem } from "./tabled-system.js";
@@ -26,8 +26,9 @@ export async function randomModelSystem(nodeCount: number): Promise<KnownSystem>
   try {
     const pairs = Array.from({ length: PAIRS }, (_, b) => randomPair(b, TINY_CONFIGS.plain.vocabulary));
     const space = makeNodeSpace(model.config, ["k", "v", "z", "neuron"], positionLabels("each", pairs));
-    const options = { metric: metricByName("logit-diff"), direction: "noising" as const, batchSize: PAIRS };
-    const contributions = await exactContributions(model, pairs, space, options);
+    const control = { metric: metricByName("logit-diff"), direction: "noising" as const, batchSize: PAIRS };
+    const all = Uint32Array.from({ length: space.size }, (_, node) => node);
+    const contributions = await contributionsOf({ model, pairs, space, control }, all);
     const order = orderByContribution(space.size, (node) => contributions[node]);
     const nodes = Uint32Array.from(order).slice(0, nodeCount).sort();
     return await tabledSystem(`random model, ${nodeCount} nodes`, model, pairs, space, nodes);

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } f
 import { join } from "node:path";
 import { compileLogLevel } from "./log-level.mjs";
 import { run, SetupError } from "./run.mjs";
+import { download, unpack } from "./wheels.mjs";
 
 export const TENSORFLOW_VERSION = "2.21.0";
 
@@ -26,15 +27,6 @@ const NEEDED_FILES = [
   "tensorflow/include/xla/tsl/c/.*\\.h",
   "tensorflow/include/(tensorflow/core|tsl)/platform/ctstring.*\\.h",
 ].join("|");
-
-/** Unpacks the members of a wheel whose whole name matches a pattern: argv is wheel, target folder, pattern. */
-const UNPACK = `
-import re, sys, zipfile
-wheel, target, pattern = sys.argv[1:]
-with zipfile.ZipFile(wheel) as archive:
-    for name in archive.namelist():
-        if re.fullmatch(pattern, name): archive.extract(name, target)
-`;
 
 /** Prints a wheel's metadata. */
 const METADATA = `
@@ -71,7 +63,7 @@ export function fetchLibrary(python, folder, gpu) {
   const distribution = gpu ? "tensorflow" : "tensorflow-cpu";
   download(python, wheels, [...WHEEL_TAGS, `${distribution}==${TENSORFLOW_VERSION}`]);
   const wheel = join(wheels, readdirSync(wheels)[0] ?? "");
-  run(python, ["-c", UNPACK, wheel, partial, NEEDED_FILES]);
+  unpack(python, wheel, partial, NEEDED_FILES);
   if (gpu) fetchCuda(python, wheel, partial);
 
   const library = join(partial, "tensorflow");
@@ -92,20 +84,6 @@ function fetchCuda(python, tensorflowWheel, folder) {
   const wheels = join(folder, "cuda-wheels");
   mkdirSync(wheels);
   download(python, wheels, requirements);
-  for (const wheel of readdirSync(wheels))
-    run(python, ["-c", UNPACK, join(wheels, wheel), folder, "nvidia/.*"]);
+  for (const wheel of readdirSync(wheels)) unpack(python, join(wheels, wheel), folder, "nvidia/.*");
   rmSync(wheels, { recursive: true });
-}
-
-function download(python, target, requirements) {
-  run(python, [
-    "-m",
-    "pip",
-    "download",
-    "--no-deps",
-    "--only-binary=:all:",
-    "--dest",
-    target,
-    ...requirements,
-  ]);
 }

@@ -45,12 +45,18 @@ function findPython() {
   return python;
 }
 
-function checkPip(python) {
+/**
+ * @returns {string} the Python that fetches wheels
+ * @throws SetupError where there is no Python that is new enough, or it has no pip
+ */
+export function findPythonWithPip() {
+  const python = findPython();
   if (spawnSync(python, ["-m", "pip", "--version"]).status !== 0) {
     throw new SetupError(
       `expected ${python} to have pip, got none: install it (Debian: apt-get install python3-pip)`,
     );
   }
+  return python;
 }
 
 /** @returns {string[]} the C++ compiler and its flags; CXX may hold several words, such as "ccache g++" */
@@ -104,8 +110,7 @@ function findNpm() {
  * @throws SetupError naming the first thing that is missing
  */
 export function findTools() {
-  const python = findPython();
-  checkPip(python);
+  const python = findPythonWithPip();
   checkCompiler();
   return { python, npm: findNpm(), headers: findHeaders() };
 }

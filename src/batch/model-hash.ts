@@ -1,5 +1,5 @@
 /**
- * @file The hash of a model: of its config.json and every file of weights, byte for byte. Gigabytes are hashed once: the hash of a
+ * @file The hash of a model: of its config.json and every file of weights, or of its GGUF file, byte for byte. Gigabytes are hashed once: the hash of a
  * file is remembered for as long as its size, its time of change and its inode stay what they were.
  */
 
@@ -7,10 +7,11 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import pLimit from "p-limit";
 import { z } from "zod";
-import { readText } from "../checkpoint/json-file.js";
+import { isGgufPath } from "../checkpoint/gguf/gguf-file.js";
+import { exists, readText } from "../checkpoint/json-file.js";
 import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "../checkpoint/safetensors-index.js";
 import { InputError, RunError } from "../errors.js";
 import { writeJson } from "../report/atomic-file.js";
@@ -62,6 +63,7 @@ export interface HashedModel {
 export class ModelChanged extends InputError {}
 
 interface ModelFile {
+  /** In the folder; a GGUF file has the same name whatever it is called, as its model is the same one. */
   readonly name: string;
   readonly path: string;
   readonly facts: z.output<typeof factsSchema>;
@@ -71,7 +73,7 @@ interface ModelFile {
 /**
  * The hash of a model's files, and what tells whether they change afterwards.
  *
- * @param modelFolder with config.json and safetensors
+ * @param modelFolder with config.json and safetensors, or a GGUF file
  * @throws InputError for a folder that lacks one of the files
  * @throws RunError if a file changes meanwhile, or the disk refuses
  * @throws the signal's reason
@@ -117,7 +119,7 @@ export async function hashModel(
 export async function checkUnchanged(modelFolder: string, hashed: ModelFiles): Promise<void> {
   const changed = (name: string, found: string) =>
     new ModelChanged(
-      `checkUnchanged: ${join(modelFolder, name)}: expected the model to stay as it was when the job was prepared or the worker started, got ${found}`,
+      `checkUnchanged: ${pathOf(modelFolder, name)}: expected the model to stay as it was when the job was prepared or the worker started, got ${found}`,
     );
   for (const [name, before] of Object.entries(hashed)) {
     let now: ModelFile;
@@ -129,7 +131,7 @@ export async function checkUnchanged(modelFolder: string, hashed: ModelFiles): P
     if (!sameFacts(before, now.facts)) throw changed(name, "a file that has changed since");
   }
   // Weights in one file go before those in several: see `fileNames`.
-  const several = !Object.hasOwn(hashed, WEIGHTS_FILE);
+  const several = Object.hasOwn(hashed, INDEX_FILE);
   if (several && (await exists(join(modelFolder, WEIGHTS_FILE)))) {
     throw changed(WEIGHTS_FILE, "a file that was not there");
   }
@@ -149,8 +151,15 @@ export async function hashSmallFile(path: string): Promise<string> {
   }
 }
 
+const GGUF_NAME = "model.gguf";
+
+function pathOf(folder: string, name: string): string {
+  return isGgufPath(folder) ? folder : join(folder, name);
+}
+
 /** config.json and the files that its weights are read from, in order. */
 async function fileNames(folder: string): Promise<string[]> {
+  if (isGgufPath(folder)) return [GGUF_NAME];
   if (await exists(join(folder, WEIGHTS_FILE))) return ["config.json", WEIGHTS_FILE];
   const index = join(folder, INDEX_FILE);
   const text = await readText(index);
@@ -163,7 +172,7 @@ async function fileNames(folder: string): Promise<string[]> {
 async function factsOf(folder: string, name: string): Promise<ModelFile> {
   try {
     // Files of the hub's cache are links.
-    const path = await realpath(join(folder, name));
+    const path = await realpath(pathOf(folder, name));
     const { size, mtimeNs, ino } = await stat(path, { bigint: true });
     return {
       name,
@@ -172,12 +181,9 @@ async function factsOf(folder: string, name: string): Promise<ModelFile> {
       settled: Number(mtimeNs / 1_000_000n) < Date.now() - SETTLED_MS,
     };
   } catch (error) {
-    throw new InputError(`hashModel: expected ${name} in ${folder}, got: ${String(error)}`);
+    const expected = isGgufPath(folder) ? basename(folder) : `${name} in ${folder}`;
+    throw new InputError(`hashModel: expected ${expected}, got: ${String(error)}`);
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
 }
 
 function remembered(cache: Cache, { path, facts }: ModelFile): string | undefined {

@@ -3,12 +3,14 @@
 import { rm } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { type Agreement, AgreementOfRows } from "../bounds/agreement.js";
 import type { Certificate } from "../bounds/certificate.js";
 import { InputError, RunError } from "../errors.js";
 import type { MetricSums } from "../exact/metric-sums.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import type { VerifiedRanking } from "../localize.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
+import type { AgreementSummary } from "../report/agreement-text.js";
 import { writeAtomically } from "../report/atomic-file.js";
 import { writeCertificate } from "../report/certificate-file.js";
 import { nodeMetricSums, writeMetricsCsv } from "../report/metrics-csv.js";
@@ -113,16 +115,23 @@ export class JobOutputs {
     const { tokenizer } = this.job;
     const rows: RankedNode[] = [];
     const nodes = { ranked: 0, verified: 0 };
+    const agreement = new AgreementOfRows(this.job.spec.verify.topK);
     function* counted(): Generator<RankedNode> {
       for (const row of rankedNodes(ranking, { ...(tokenizer && { tokenizer }) })) {
         nodes.ranked++;
+        agreement.add(row);
         if (row.verified) nodes.verified++;
         if ((row.verified && ranking.estimates) || row.rank <= KEPT_ROWS) rows.push(row);
         yield row;
       }
     }
     await writeRankedCsv(ranked, counted(), this.#control);
-    const summary = { ...this.#about(ranking, effort, metrics), nodes };
+    const settling = withField(agreement.result(), shown(this.job.specFile));
+    const summary = {
+      ...this.#about(ranking, effort, metrics),
+      nodes,
+      ...(settling && { agreement: settling }),
+    };
     await writeSummary(summaryFile, summary);
     return { summary, rows };
   }
@@ -256,6 +265,18 @@ export class JobOutputs {
   }
 }
 
+/** With the field of the job's file that has all verified that could belong to the first rows. */
+function withField(agreement: Agreement | undefined, specFile: string): AgreementSummary | undefined {
+  if (agreement?.lastRank === undefined) return agreement;
+  return {
+    ...agreement,
+    settle: {
+      verify: `"verify": { "topK": ${agreement.lastRank} } in ${specFile}`,
+      certify: '"certify": { "confidence": 0.99 }',
+    },
+  };
+}
+
 async function remove(file: string): Promise<void> {
   try {
     await rm(file, { force: true });
@@ -270,7 +291,7 @@ function shown(path: string): string {
   return near.startsWith("..") ? path : near;
 }
 
-/** A model's name: a folder as it is called from here, or a hub id. */
+/** A model's name: a folder or file as it is called from here, or a hub id. */
 function fromHere(specFile: string, model: string, modelFolder: string): string {
   return resolve(dirname(specFile), model) === modelFolder ? shown(modelFolder) : model;
 }

@@ -13,6 +13,7 @@ import { checkMethod } from "../atpstar/estimate.js";
 import { checkCertifyOptions } from "../bounds/certify.js";
 import { checkComplete } from "../bounds/observe.js";
 import { formatBytes } from "../byte-size.js";
+import { isGgufPath } from "../checkpoint/gguf/gguf-file.js";
 import type { DownloadProgress } from "../checkpoint/hub.js";
 import { type OpenedModel, openModel } from "../checkpoint/load-model.js";
 import { type Backend, startEngine } from "../engine/start-engine.js";
@@ -171,6 +172,9 @@ class JobInput {
       () => true,
       () => false,
     );
+    if (!isThere && isGgufPath(model)) {
+      throw this.#error("model", `expected a GGUF file relative to the job file, got nothing at ${folder}`);
+    }
     // What looks like a model's id could be a folder of whoever starts the job, who means another one.
     if (!isThere && (await isFolder(model))) {
       throw this.#error(

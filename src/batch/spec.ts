@@ -131,7 +131,7 @@ export const jobSpecSchema = z
     {
       $schema: z.string({ error: expected("text") }).optional(),
       model: text("a folder or a model id").describe(
-        "Folder with config.json and safetensors, relative to this file, or a Hugging Face id.",
+        "Folder with config.json and safetensors, or GGUF file, relative to this file; or a Hugging Face id.",
       ),
       pairs: z
         .union([text(FILES), z.array(text(FILES)).min(1, { error: expected(FILES) })], {

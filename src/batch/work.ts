@@ -31,7 +31,7 @@ import type { EstimateTask, Range, SampleTask, ShardTask, VerifyTask } from "./s
 import { type UnpackedJob, unpackJob } from "./unpack-job.js";
 
 export interface JobWorkOptions {
-  /** With config.json and safetensors, on this machine. Whether it is the job's model is for the caller to check, by its hash. */
+  /** With config.json and safetensors, or a GGUF file, on this machine. Whether it is the job's model is for the caller to check, by its hash. */
   readonly modelFolder: string;
   /** Its files as they were when the caller hashed them: a streamed model reads them for as long as it is open. */
   readonly modelFiles: ModelFiles;

@@ -8,6 +8,8 @@ declare module "jstat" {
     readonly jStat: {
       readonly studentt: ContinuousDistribution<[degreesOfFreedom: number]>;
       readonly beta: ContinuousDistribution<[alpha: number, beta: number]>;
+      /** Equal numbers share the mean of their ranks; NaN where all numbers of a list are equal. */
+      spearmancoeff(a: number[], b: number[]): number;
     };
   };
   export default module;

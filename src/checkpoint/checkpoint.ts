@@ -1,18 +1,26 @@
 /**
- * @file An open checkpoint folder: its config, checked against the headers of its weight files, and its weights on
- * demand, one layer at a time. Providers differ in what they keep and when they read; all of them read through this.
+ * @file An open checkpoint, a folder or a GGUF file: its config, checked against the headers of its weight files, and its weights
+ * on demand, one layer at a time. Providers differ in what they keep and when they read; all of them read through this.
  */
 
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { InputError } from "../errors.js";
 import type { ModelConfig } from "../model/config.js";
+import type { Tokenizer } from "../model/model.js";
 import type { BlockWeights, EmbeddingWeights, NormWeights, UnembeddingWeights } from "../model/weights.js";
 import { makeBlock, makeNorm, type Values } from "./canonical-weights.js";
 import { readConfigFile } from "./config-fields.js";
 import { familyOf } from "./families/registry.js";
-import { SafetensorsFolder } from "./safetensors.js";
-import type { TensorEntry } from "./safetensors-header.js";
+import { isGgufPath, openGguf } from "./gguf/gguf-file.js";
+import { architectureOf } from "./gguf/registry.js";
+import { tokenizerOfGguf } from "./gguf/tokenizer.js";
+import { exists } from "./json-file.js";
+import { openSafetensors } from "./safetensors.js";
 import type { StoredSlice } from "./stored-slice.js";
+import type { StoredTensors, TensorEntry } from "./stored-tensors.js";
+import { loadTokenizer, tokenizerFromJson } from "./tokenizer.js";
 import { type ModelPlan, sourcesOf, type TensorSource } from "./weight-plan.js";
 
 /** Some rows of a matrix, and what reading them took from disk. */
@@ -43,40 +51,82 @@ export interface Checkpoint {
   readTokenRows(ids: readonly number[]): Promise<StoredRows>;
   /** The unembedding's rows of some tokens, in their order. */
   readUnembeddingRows(ids: readonly number[]): Promise<StoredRows>;
-  /** Where a weight is stored, for a thread that reads it while the files are open. */
-  place(source: TensorSource): Omit<StoredSlice, "offset">;
+  /** The tensor that a weight is stored in, for a thread that reads it while the files are open. */
+  place(source: TensorSource): Omit<StoredSlice, "offset" | "runs">;
+  /**
+   * Undefined when the checkpoint has none.
+   * @throws InputError when it is broken, needs something that is not supported, or belongs to another model
+   */
+  readTokenizer(): Promise<Tokenizer | undefined>;
   /** Closes the files. */
   close(): Promise<void>;
 }
 
 /**
- * Opens a folder with config.json and safetensors, and checks the presence, shape and type of every weight from the
- * headers alone: no weight is read yet.
- * @throws InputError naming the file and the field or tensor, when anything is missing, broken or not supported
+ * Opens a folder with config.json and safetensors, or a GGUF file, and checks the presence, shape and type of every weight from
+ * the headers alone: no weight is read yet.
+ * @throws InputError naming the file and the field, key or tensor, when anything is missing, broken or not supported
  */
-export async function openCheckpoint(folder: string): Promise<Checkpoint> {
-  const fields = await readConfigFile(join(folder, "config.json"));
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  return isGgufPath(path) ? await openGgufFile(path) : await openFolder(path);
+}
+
+async function openFolder(folder: string): Promise<Checkpoint> {
+  const config = join(folder, "config.json");
+  if (!(await exists(config))) {
+    const [gguf] = (await readdir(folder)).filter(isGgufPath);
+    if (gguf !== undefined) {
+      throw new InputError(
+        `loadModel: expected a Hugging Face checkpoint with ${config}, got none beside a GGUF file: give the file itself, ` +
+          join(folder, gguf),
+      );
+    }
+  }
+  const fields = await readConfigFile(config);
   const family = familyOf(fields);
   if (fields.has("quantization_config")) {
     throw fields.error("quantization_config", "absent (quantized weights are not supported)");
   }
-  const tensors = await SafetensorsFolder.open(folder);
+  const tensors = await openSafetensors(folder);
   try {
     const plan = family.plan(fields, tensors);
-    const stored = new Map<string, TensorEntry>();
-    for (const { name, storedShape } of planSources(plan)) stored.set(name, tensors.check(name, storedShape));
-    return checkpointOf(plan, tensors, [...stored.values()]);
+    return checkpointOf(plan, tensors, () => loadTokenizer(folder, plan.config.vocabulary));
   } catch (error) {
     await tensors.close();
     throw error;
   }
 }
 
+/** Every key and every tensor of the file is used: what is not understood may change what the model computes. */
+async function openGgufFile(file: string): Promise<Checkpoint> {
+  const { metadata, tensors } = await openGguf(file);
+  try {
+    const plan = await architectureOf(metadata, file).plan(metadata, file, tensors);
+    const checkpoint = checkpointOf(plan, tensors, async () => {
+      const tokenizer = tokenizerOfGguf(metadata, file);
+      return tokenizer && tokenizerFromJson(tokenizer.json, tokenizer.config, file, plan.config.vocabulary);
+    });
+    const [unused, ...more] = tensors.unchecked();
+    if (unused === undefined) return checkpoint;
+    throw new InputError(
+      `loadModel: expected only tensors of ${file} that ${plan.config.family} has, got ${unused}` +
+        (more.length > 0 ? ` and ${more.length} more` : ""),
+    );
+  } catch (error) {
+    await tensors.close();
+    throw error;
+  }
+}
+
+/** @throws InputError for a tensor that is missing, or not as the plan has it */
 function checkpointOf(
   plan: ModelPlan,
-  tensors: SafetensorsFolder,
-  stored: readonly TensorEntry[],
+  tensors: StoredTensors,
+  readTokenizer: Checkpoint["readTokenizer"],
 ): Checkpoint {
+  const entries = new Map<string, TensorEntry>();
+  for (const { name, storedShape } of planSources(plan)) entries.set(name, tensors.check(name, storedShape));
+  const stored = [...entries.values()];
   const tied = plan.unembedding.rows === plan.embedding.tokens;
   return {
     config: plan.config,
@@ -107,7 +157,8 @@ function checkpointOf(
     },
     readTokenRows: (ids) => readRows(tensors, plan.embedding.tokens, ids),
     readUnembeddingRows: (ids) => readRows(tensors, plan.unembedding.rows, ids),
-    place: (source) => ({ ...tensors.place(source.name), runs: source.runs }),
+    place: (source) => tensors.place(source.name),
+    readTokenizer,
     close: () => tensors.close(),
   };
 }
@@ -122,7 +173,7 @@ function* planSources(plan: ModelPlan): Generator<TensorSource> {
  * Reads the stored tensors behind some sources, each of them once however many sources are parts of it. Tensors are
  * made only when every read has succeeded, so that a failing one leaves none behind.
  */
-async function readSources(tensors: SafetensorsFolder, sources: readonly TensorSource[]): Promise<Values> {
+async function readSources(tensors: StoredTensors, sources: readonly TensorSource[]): Promise<Values> {
   const names = [...new Set(sources.map((source) => source.name))];
   const stored = new Map<string, Float32Array>();
   await Promise.all(names.map(async (name) => stored.set(name, await tensors.read(name))));
@@ -142,7 +193,7 @@ async function readSources(tensors: SafetensorsFolder, sources: readonly TensorS
 }
 
 async function readRows(
-  tensors: SafetensorsFolder,
+  tensors: StoredTensors,
   { name, shape }: TensorSource,
   ids: readonly number[],
 ): Promise<StoredRows> {

@@ -3,6 +3,7 @@
  * it means to the writers of these files: not set.
  */
 
+import { basename } from "node:path";
 import { z } from "zod";
 import { InputError } from "../errors.js";
 import { parseJson, readText } from "./json-file.js";
@@ -12,9 +13,14 @@ export class ConfigFields {
     /** Path of the file. */
     readonly file: string,
     private readonly values: Readonly<Record<string, unknown>>,
-    /** Where in the file these fields stand: "" or "rope_parameters.". */
-    private readonly path = "",
+    /** What the file calls a field: "rope_parameters.factor" for "factor", where the fields stand inside another one. */
+    private readonly nameOf: (field: string) => string = (field) => field,
   ) {}
+
+  /** "n_positions 1024 of config.json": a field, its value and its file, without the folder. */
+  describe(name: string, value: number): string {
+    return `${this.nameOf(name)} ${value} of ${basename(this.file)}`;
+  }
 
   /** Whether the field is there and not null. */
   has(name: string): boolean {
@@ -36,6 +42,11 @@ export class ConfigFields {
     return this.#read(name, z.number().positive(), "a positive number", fallback);
   }
 
+  /** @throws InputError where the field is left out */
+  require(name: string): void {
+    if (!this.has(name)) throw this.error(name, "there");
+  }
+
   flag(name: string, fallback?: boolean): boolean {
     return this.#read(name, z.boolean(), "true or false", fallback);
   }
@@ -48,7 +59,7 @@ export class ConfigFields {
   inner(name: string): ConfigFields | undefined {
     if (!this.has(name)) return undefined;
     const values = this.#read(name, z.record(z.string(), z.unknown()), "an object");
-    return new ConfigFields(this.file, values, `${this.path}${name}.`);
+    return new ConfigFields(this.file, values, (field) => this.nameOf(`${name}.${field}`));
   }
 
   /** The error for a field whose value cannot be used. */
@@ -56,7 +67,7 @@ export class ConfigFields {
     const value = this.values[name];
     const found = value === undefined ? "no such field" : JSON.stringify(value);
     return new InputError(
-      `loadModel: expected ${this.path}${name} of ${this.file} to be ${expected}, got ${found}`,
+      `loadModel: expected ${this.nameOf(name)} of ${this.file} to be ${expected}, got ${found}`,
     );
   }
 

@@ -17,8 +17,8 @@ import type { Backend } from "../engine/start-engine.js";
 import type { BlockWeights } from "../model/weights.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { layoutOf, sizeOf } from "./shared-buffer.js";
+import { bytesOf, isStoredType } from "./stored-types.js";
 import { type Plan, sourcesOf, type TensorSource } from "./weight-plan.js";
-import { bytesPerFloat, isFloatType } from "./widen.js";
 
 /** Bytes of the parts of a checkpoint: in memory, as float32, unless a name says "on disk". */
 export interface WeightsFootprint {
@@ -54,10 +54,10 @@ export function weightsFootprint({
   const onDisk = (sources: readonly TensorSource[]): number =>
     sources.reduce((bytes, source) => {
       const dtype = dtypes.get(source.name);
-      if (dtype === undefined || !isFloatType(dtype)) {
+      if (dtype === undefined || !isStoredType(dtype)) {
         throw new Error(`weightsFootprint: expected a checked tensor ${source.name}, got ${dtype}`);
       }
-      return bytes + sizeOf(source) * bytesPerFloat(dtype);
+      return bytes + bytesOf(dtype, sizeOf(source));
     }, 0);
   const { tokens, positions } = plan.embedding;
   const { norm, rows } = plan.unembedding;

@@ -1,10 +1,11 @@
 /**
- * @file From what a user types, a folder or a model's id on the Hugging Face hub, to a local checkpoint folder.
+ * @file From what a user types, a folder, a GGUF file or a model's id on the Hugging Face hub, to a local checkpoint.
  */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { InputError, RunError } from "../errors.js";
+import { isGgufPath } from "./gguf/gguf-file.js";
 import {
   cachedSnapshot,
   fileSize,
@@ -57,9 +58,9 @@ export interface ResolveCheckpointOptions {
 }
 
 /**
- * A local folder with config.json, safetensors and, where there is one, the tokenizer.
+ * A local folder with config.json, safetensors and, where there is one, the tokenizer; or a GGUF file.
  *
- * An existing folder is returned as it is. `owner/name`, `name`, or either with `@revision`, is a model on the hub: its
+ * An existing folder or GGUF file is returned as it is. `owner/name`, `name`, or either with `@revision`, is a model on the hub: its
  * files are taken from the Hugging Face cache or downloaded into it, each under its name only once it is complete and
  * its hash is right. A download that broke off, or was ended by `signal`, is continued by the next call; that of a killed
  * process too, but not within 20 minutes, when it might still be running: then the file starts anew. Callers at the same
@@ -73,7 +74,7 @@ export async function resolveCheckpoint(
   nameOrFolder: string,
   options: ResolveCheckpointOptions = {},
 ): Promise<string> {
-  if (await isFolder(nameOrFolder)) return nameOrFolder;
+  if (await isHere(nameOrFolder)) return nameOrFolder;
   const name = parseHubName(nameOrFolder, options.revision);
   const settings = await readHubSettings();
   try {
@@ -85,10 +86,16 @@ export async function resolveCheckpoint(
   }
 }
 
-async function isFolder(path: string): Promise<boolean> {
+async function isHere(path: string): Promise<boolean> {
   const entry = await stat(path).catch(() => undefined);
-  if (entry === undefined || entry.isDirectory()) return entry !== undefined;
-  throw new InputError(`resolveCheckpoint: ${path}: expected a folder or a model id, got a file`);
+  if (entry === undefined && isGgufPath(path)) {
+    throw new InputError(`resolveCheckpoint: ${path}: expected a GGUF file, got no such file`);
+  }
+  if (entry === undefined || entry.isDirectory() !== isGgufPath(path)) return entry !== undefined;
+  const found = entry.isDirectory() ? "a folder of that name" : "another file";
+  throw new InputError(
+    `resolveCheckpoint: ${path}: expected a folder, a GGUF file (.gguf) or a model id, got ${found}`,
+  );
 }
 
 function parseHubName(text: string, revisionOption: string | undefined): HubName {

@@ -1,7 +1,14 @@
 /** @file Text and JSON of a checkpoint's files, with errors that name the file. */
 
-import { readFile } from "node:fs/promises";
+import { access, readFile } from "node:fs/promises";
 import { codeOf, InputError } from "../errors.js";
+
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
 
 /**
  * The text of a file; undefined when there is none.

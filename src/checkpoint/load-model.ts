@@ -18,7 +18,6 @@ import {
 import { type ResolveCheckpointOptions, resolveCheckpoint } from "./hub.js";
 import { type LoadWeightsOptions, loadWeights } from "./provider.js";
 import { type StreamingOptions, streamWeights } from "./streaming.js";
-import { loadTokenizer } from "./tokenizer.js";
 
 export interface LoadModelOptions extends LoadWeightsOptions {
   /** Revision, progress and cancelling of a download; of no effect for a folder. */
@@ -40,6 +39,7 @@ export interface LoadOptions extends LoadWeightsOptions {
 export interface OpenedModel {
   /** As the caller wrote it. */
   readonly name: string;
+  /** Where it is on this machine: a folder with config.json and safetensors, or a GGUF file. */
   readonly folder: string;
   readonly config: ModelConfig;
   readonly tokenizer?: Tokenizer;
@@ -54,7 +54,7 @@ export interface OpenedModel {
  * Finds or downloads a checkpoint and checks all of it that can be checked without reading weights. Prompt pairs can be
  * read against the result before anything takes long.
  *
- * @param folderOrHubId a folder with config.json and safetensors, or a model's name on the Hugging Face hub
+ * @param folderOrHubId a folder with config.json and safetensors, a GGUF file, or a model's name on the Hugging Face hub
  * @throws InputError when the checkpoint is missing, broken or not supported; RunError when a download breaks off
  */
 export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOptions): Promise<OpenedModel> {
@@ -62,7 +62,7 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
   const checkpoint = await openCheckpoint(folder);
   try {
     const { config } = checkpoint;
-    const tokenizer = await loadTokenizer(folder, config.vocabulary);
+    const tokenizer = await checkpoint.readTokenizer();
     const parts = { name: folderOrHubId, config, ...(tokenizer && { tokenizer }) };
     const files = new OpenFiles(checkpoint);
     const closed = files.use();
@@ -119,7 +119,7 @@ async function streamed(
 
 /**
  * Loads a decoder language model into the memory of the TensorFlow.js engine, which must have been started.
- * @param folderOrHubId a folder with config.json and safetensors, or a model's name on the Hugging Face hub
+ * @param folderOrHubId a folder with config.json and safetensors, a GGUF file, or a model's name on the Hugging Face hub
  * @throws InputError when the checkpoint is missing, broken or not supported, or `memoryBudget` too small for it, before any
  *   weight is read; RunError when a download or a read breaks off
  */

@@ -9,16 +9,7 @@ import { z } from "zod";
 import { InputError } from "../errors.js";
 import { parseJson } from "./json-file.js";
 import { readBytes } from "./read-bytes.js";
-
-export interface TensorEntry {
-  readonly name: string;
-  /** As the file spells it: "F32", "BF16", "BOOL". */
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  /** First byte, counted from the beginning of the file. */
-  readonly start: number;
-  readonly bytes: number;
-}
+import type { TensorEntry } from "./stored-tensors.js";
 
 const LENGTH_BYTES = 8;
 

@@ -4,7 +4,7 @@
  */
 
 import { readBytesSync } from "./read-bytes.js";
-import { bytesPerFloat, type FloatType, widen } from "./widen.js";
+import { bytesOf, decode, type StoredTypeName } from "./stored-types.js";
 
 /** Where one weight is stored, and where it goes. Lengths and offsets count values. */
 export interface StoredSlice {
@@ -12,7 +12,7 @@ export interface StoredSlice {
   readonly fd: number;
   /** The file's path, for error texts. */
   readonly file: string;
-  readonly dtype: FloatType;
+  readonly dtype: StoredTypeName;
   /** First byte of the stored tensor in the file. */
   readonly start: number;
   readonly runs: Runs;
@@ -20,7 +20,10 @@ export interface StoredSlice {
   readonly offset: number;
 }
 
-/** `count` runs of `length` values, one every `stride`, the first one at `first`: a whole tensor is one run. */
+/**
+ * `count` runs of `length` values, one every `stride`, the first one at `first`: a whole tensor is one run. All of them are whole
+ * numbers of blocks where the tensor is stored in blocks.
+ */
 export interface Runs {
   readonly first: number;
   readonly count: number;
@@ -28,11 +31,14 @@ export interface Runs {
   readonly stride: number;
 }
 
-/** Values read at a time: Node refuses reads of 2 GiB and more, and what was just read is still in the processor's cache. */
+/**
+ * Values read at a time, a whole number of blocks of any type: Node refuses reads of 2 GiB and more, and what was just read is
+ * still in the processor's cache.
+ */
 const VALUES_AT_ONCE = 2 ** 18;
 
-/** Stored 16-bit values on their way to float32. */
-const staging = new Uint16Array(VALUES_AT_ONCE);
+/** Stored values on their way to float32: none of the types takes more bytes than an F16. */
+const staging = new Uint8Array(bytesOf("F16", VALUES_AT_ONCE));
 
 /**
  * Reads slices into `values`, row-major float32.
@@ -50,12 +56,13 @@ export function readSlices(slices: readonly StoredSlice[], values: Float32Array)
 
 /** Reads the values from `from` on, which fill `target`. */
 function readRun({ fd, file, dtype, start }: StoredSlice, from: number, target: Float32Array): void {
-  const width = bytesPerFloat(dtype);
   for (let done = 0; done < target.length; done += VALUES_AT_ONCE) {
     const part = target.subarray(done, done + VALUES_AT_ONCE);
-    const read = dtype === "F32" ? part : staging.subarray(0, part.length);
-    const bytes = new Uint8Array(read.buffer, read.byteOffset, read.byteLength);
-    readBytesSync(fd, file, bytes, start + (from + done) * width);
-    if (dtype !== "F32") widen(dtype, staging.subarray(0, part.length), part);
+    const stored =
+      dtype === "F32"
+        ? new Uint8Array(part.buffer, part.byteOffset, part.byteLength)
+        : staging.subarray(0, bytesOf(dtype, part.length));
+    readBytesSync(fd, file, stored, start + bytesOf(dtype, from + done));
+    if (dtype !== "F32") decode(dtype, stored, part);
   }
 }

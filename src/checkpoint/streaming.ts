@@ -23,8 +23,8 @@ import {
   valuesIn,
 } from "./shared-buffer.js";
 import type { StoredSlice } from "./stored-slice.js";
+import { bytesOf } from "./stored-types.js";
 import { type Plan, sourcesOf, type TensorSource } from "./weight-plan.js";
-import { bytesPerFloat } from "./widen.js";
 
 export interface StreamingOptions {
   /** Layers 0 … n − 1 stay in memory once they were read; `residentLayersWithin` says how many fit. */
@@ -314,10 +314,21 @@ class StreamedWeights implements WeightsProvider {
 /** What the reading thread is told to read some weights. */
 function orderOf(checkpoint: Checkpoint, sources: readonly TensorSource[]): Omit<LayerPlan, "block"> {
   const layout = layoutOf(sources);
-  const slices = [...layout.offsets].map(([source, offset]) => ({ ...checkpoint.place(source), offset }));
+  const slices = [...layout.offsets].flatMap(([source, offset]) => slicesOf(checkpoint, source, offset));
   const bytesOnDisk = slices.reduce(
-    (bytes, { dtype, runs }) => bytes + runs.count * runs.length * bytesPerFloat(dtype),
+    (bytes, { dtype, runs }) => bytes + bytesOf(dtype, runs.count * runs.length),
     0,
   );
   return { layout, slices, bytesOnDisk };
+}
+
+/** The pieces of a weight, which goes to `offset` and on. */
+function slicesOf(checkpoint: Checkpoint, source: TensorSource, offset: number): StoredSlice[] {
+  const place = checkpoint.place(source);
+  let to = offset;
+  return source.runs.map((runs) => {
+    const slice = { ...place, runs, offset: to };
+    to += runs.count * runs.length;
+    return slice;
+  });
 }

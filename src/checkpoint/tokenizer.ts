@@ -46,7 +46,26 @@ export async function loadTokenizer(folder: string, vocabulary: number): Promise
   const file = join(folder, TOKENIZER_FILE);
   const text = await readText(file);
   if (text === undefined) return undefined;
-  const library = makeTokenizer(text, file);
+  const parsed = tokenizerSchema.safeParse(parseJson(text, file));
+  if (!parsed.success) {
+    throw new InputError(
+      `loadModel: expected ${file} to describe a tokenizer with a model, got something else`,
+    );
+  }
+  // The library looks for the unknown token of a WordLevel model in the config, where transformers.js puts it.
+  const config = { unk_token: parsed.data.model.unk_token ?? undefined };
+  return tokenizerFromJson(parsed.data, config, file, vocabulary);
+}
+
+/**
+ * A tokenizer from what stands in a tokenizer.json, wherever it comes from.
+ * @param config what the library takes from tokenizer_config.json
+ * @param file names it in errors
+ * @param vocabulary rows of the model's embedding. A smaller tokenizer is fine: embeddings are often padded
+ * @throws InputError when it needs something that the library lacks, or has tokens that the model has no embedding for
+ */
+export function tokenizerFromJson(json: object, config: object, file: string, vocabulary: number): Tokenizer {
+  const library = makeTokenizer(json, config, file);
   let last = "";
   let lastId = -1;
   for (const [token, id] of library.get_vocab()) {
@@ -54,23 +73,16 @@ export async function loadTokenizer(folder: string, vocabulary: number): Promise
   }
   if (lastId >= vocabulary) {
     throw new InputError(
-      `loadModel: expected every token id of ${file} to be less than the vocabulary size ${vocabulary} of config.json, ` +
+      `loadModel: expected every token id of ${file} to be less than the model's vocabulary size ${vocabulary}, ` +
         `got ${lastId} for "${last}": the tokenizer belongs to another model`,
     );
   }
   return wrap(library, lastId + 1);
 }
 
-function makeTokenizer(text: string, file: string): LibraryTokenizer {
-  const parsed = tokenizerSchema.safeParse(parseJson(text, file));
-  if (!parsed.success) {
-    throw new InputError(
-      `loadModel: expected ${file} to describe a tokenizer with a model, got something else`,
-    );
-  }
+function makeTokenizer(json: object, config: object, file: string): LibraryTokenizer {
   try {
-    // The library looks for the unknown token of a WordLevel model in the config, where transformers.js puts it.
-    return new TokenizerOfLibrary(parsed.data, { unk_token: parsed.data.model.unk_token ?? undefined });
+    return new TokenizerOfLibrary(json, config);
   } catch (error) {
     throw new InputError(`loadModel: expected ${file} to be a tokenizer that can be run here, got ${error}`);
   }

@@ -15,17 +15,14 @@ import type {
 } from "../model/weights.js";
 import type { Runs } from "./stored-slice.js";
 
-/** One of several equal parts that a stored tensor holds interleaved: stored as [outer, parts, inner], row-major. */
-interface Part {
-  readonly outer: number;
-  readonly parts: number;
-  readonly inner: number;
-  readonly index: number;
-  /** Shape of the part itself. */
+/** Some values of a stored tensor, in the order in which a weight has them. */
+export interface Part {
+  /** Shape of the weight. */
   readonly shape: readonly number[];
+  readonly runs: readonly Runs[];
 }
 
-/** A tensor of the checkpoint, or one part of it. */
+/** A tensor of the checkpoint, or a part of it. */
 export class TensorSource {
   constructor(
     readonly name: string,
@@ -38,27 +35,39 @@ export class TensorSource {
     return this.part?.shape ?? this.storedShape;
   }
 
-  /** Where its values lie among those of the stored tensor. */
-  get runs(): Runs {
-    if (this.part === undefined) {
-      const size = this.storedShape.reduce((product, axis) => product * axis, 1);
-      return { first: 0, count: 1, length: size, stride: size };
-    }
-    const { outer, parts, inner, index } = this.part;
-    return { first: index * inner, count: outer, length: inner, stride: parts * inner };
+  /** Where its values lie among those of the stored tensor, one piece behind the other. */
+  get runs(): readonly Runs[] {
+    if (this.part) return this.part.runs;
+    const size = this.storedShape.reduce((product, axis) => product * axis, 1);
+    return [{ first: 0, count: 1, length: size, stride: size }];
   }
 
   /** The canonical weight's values, given those of the stored tensor. */
   take(stored: Float32Array): Float32Array {
     if (this.part === undefined) return stored;
-    const { first, count, length, stride } = this.runs;
-    const values = new Float32Array(count * length);
-    for (let run = 0; run < count; run++) {
-      const from = first + run * stride;
-      values.set(stored.subarray(from, from + length), run * length);
+    const values = new Float32Array(this.part.shape.reduce((size, axis) => size * axis, 1));
+    let to = 0;
+    for (const { first, count, length, stride } of this.part.runs) {
+      for (let run = 0; run < count; run++, to += length) {
+        const from = first + run * stride;
+        values.set(stored.subarray(from, from + length), to);
+      }
     }
     return values;
   }
+}
+
+/** One of several equal parts that a tensor stored as [outer, parts, inner], row-major, holds interleaved. */
+export function interleavedPart(stored: {
+  readonly outer: number;
+  readonly parts: number;
+  readonly inner: number;
+  readonly index: number;
+  /** Shape of the part itself. */
+  readonly shape: readonly number[];
+}): Part {
+  const { outer, parts, inner, index, shape } = stored;
+  return { shape, runs: [{ first: index * inner, count: outer, length: inner, stride: parts * inner }] };
 }
 
 /** W with the source of every tensor in the tensor's place. */

@@ -47,12 +47,12 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
           },
           onVerified: async (soFar) => {
             run.clock.lap("verify");
-            await saveRun(run, soFar, context);
+            await saveRun(run, soFar, { ...context, topK });
             context.saved = `the list is in ${run.files.ranked} with ${soFar.verified?.nodes.length} nodes verified, no certificate`;
           },
         });
         run.clock.lap("verify");
-        const saved = await saveRun(run, ranking, context);
+        const saved = await saveRun(run, ranking, { ...context, topK });
         if (certificate) {
           const { nodes: _nodes, forwardEquivalents: _cost, seconds: _seconds, ...about } = saved.summary;
           await writeCertificate(run.files.certificate, certificate, about);

@@ -156,8 +156,8 @@ export interface ReportCommandOptions {
 export function addInputOptions(command: Command): Command {
   return command
     .requiredOption(
-      "--model <folder or hub id>",
-      "folder with config.json and safetensors, or Hugging Face id",
+      "--model <folder, file or hub id>",
+      "folder with config.json and safetensors, GGUF file, or Hugging Face id",
     )
     .requiredOption("--pairs <file...>", "prompt pairs, JSON Lines (format below)")
     .addOption(
@@ -375,7 +375,10 @@ export function addQueueOptions(command: Command, { mandatory }: { readonly mand
 /** Of a worker behind a queue. */
 export function addWorkerOptions(command: Command): Command {
   return command
-    .requiredOption("--model <folder or hub id>", "the model whose shards it makes; must be that of the jobs")
+    .requiredOption(
+      "--model <folder, file or hub id>",
+      "the model whose shards it makes; must be that of the jobs",
+    )
     .addOption(
       new Option("--engine <name>", "auto: whichever a job was submitted for")
         .choices(ENGINES)

@@ -2,6 +2,7 @@
 
 import { METHOD_DESCRIPTIONS } from "../atpstar/methods.js";
 import type { Certificate } from "../bounds/certificate.js";
+import { agreementLines, openRows } from "../report/agreement-text.js";
 import { rankedTable, withSign } from "../report/ranked-table.js";
 import type { RunSummary } from "../report/summary.js";
 import { printResult } from "./context.js";
@@ -53,13 +54,20 @@ export function printRun(
     printResult(JSON.stringify(document, undefined, 2));
     return;
   }
-  const table = rankedTable(rows.filter(({ rank }) => rank <= SHOWN_ROWS));
+  const { agreement } = summary;
+  const certain = certificate?.certified === true;
+  const open = openRows(agreement, certain);
+  const table = rankedTable(
+    rows.filter(({ rank }) => rank <= SHOWN_ROWS),
+    ({ rank }) => open !== undefined && rank >= open.first && rank <= open.last,
+  );
   printResult(
     [
       heading(summary),
       "",
       table,
       "",
+      ...(agreement ? [labelled(agreementLines(agreement, certain)), ""] : []),
       ...(certificate ? [...certificateLines(certificate), ""] : []),
       footing(summary, [ranked, ...Object.values(written), ...(certificate ? [certificateFile] : []), file]),
     ].join("\n"),

@@ -81,7 +81,7 @@ export function makeProgram(context: CliContext): Command {
   const info = program
     .command("info")
     .description("what a model is: sizes, sites and nodes, tokenizer; no weights are read")
-    .argument("<model>", "folder with config.json and safetensors, or Hugging Face id")
+    .argument("<model>", "folder with config.json and safetensors, GGUF file, or Hugging Face id")
     .action((model: string, options: InfoCommandOptions) => infoCommand(model, options, context));
   addReportOptions(info).addHelpText("after", INFO_HELP);
 

@@ -1,8 +1,10 @@
 /** @file The files of a run, and what is kept of its rows for the terminal. */
 
 import { rm } from "node:fs/promises";
+import { AgreementOfRows } from "../bounds/agreement.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import type { MetricOfRuns } from "../exact/patched-runs.js";
+import { DEFAULT_TOP_K } from "../localize.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
 import { memorySummary } from "../plan/memory-summary.js";
 import { summarizePrompts } from "../report/prompt-summary.js";
@@ -12,6 +14,7 @@ import { noisedPositions } from "../sources/noise.js";
 import { packageVersion } from "../version.js";
 import { sourceText } from "./noise.js";
 import type { StartedRun } from "./prepare-run.js";
+import { withCommand } from "./settle.js";
 
 /** Rows of the table on the terminal. */
 export const SHOWN_ROWS = 20;
@@ -29,6 +32,8 @@ export interface SaveOptions {
   readonly signal: AbortSignal;
   /** The list, if it is not the ranking's own. */
   readonly merged?: Iterable<RankedNode> | AsyncIterable<RankedNode>;
+  /** How many rows the list is meant to settle; default 20. */
+  readonly topK?: number;
   /** Keep the best rows only: every row of a sweep is verified, and there may be very many. */
   readonly bestOnly?: boolean;
 }
@@ -37,16 +42,18 @@ export interface SaveOptions {
 export async function saveRun(
   run: StartedRun,
   ranking: Ranking & { readonly metrics?: readonly MetricOfRuns[] },
-  { signal, merged, bestOnly = false }: SaveOptions,
+  { signal, merged, topK = DEFAULT_TOP_K, bestOnly = false }: SaveOptions,
 ): Promise<SavedRun> {
   const { tokenizer } = run.opened;
   const rows = merged ?? rankedNodes(ranking, { ...(tokenizer && { tokenizer }) });
   const { seconds } = run.clock;
   const kept: RankedNode[] = [];
   const nodes = { ranked: 0, verified: 0 };
+  const agreement = new AgreementOfRows(topK);
   async function* counted(): AsyncGenerator<RankedNode> {
     for await (const row of rows) {
       nodes.ranked++;
+      agreement.add(row);
       if (row.verified) nodes.verified++;
       if ((row.verified && !bestOnly) || row.rank <= SHOWN_ROWS) kept.push(row);
       if (!merged && nodes.ranked % ROWS_PER_REPORT === 0) {
@@ -58,10 +65,12 @@ export async function saveRun(
   await rm(run.files.certificate, { force: true });
   await writeRankedCsv(run.files.ranked, counted(), { signal });
   run.progress.finish();
+  const settling = withCommand(agreement.result(), run.options, run.files.ranked);
   const summary: RunSummary = {
     ...describeRun(run, { base: meanOf(ranking.baseMetric), source: meanOf(ranking.sourceMetric) }),
     ...describeAlsoMetrics(ranking.metrics),
     nodes,
+    ...(settling && { agreement: settling }),
     forwardEquivalents: ranking.forwardEquivalents,
     seconds,
   };

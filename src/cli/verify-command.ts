@@ -9,7 +9,7 @@ import { type RankedNode, rankedNodes } from "../nodes/ranking.js";
 import { mergeVerified, withEstimateOf } from "../report/merge-verified.js";
 import { nodeMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
 import { type ReadRankedNode, readRankedCsv } from "../report/read-ranked-csv.js";
-import { differenceFromSummary } from "../report/read-summary.js";
+import { differenceFromSummary, topKFromSummary } from "../report/read-summary.js";
 import { type CliContext, printNote } from "./context.js";
 import { sourceText } from "./noise.js";
 import type { VerifyCommandOptions } from "./options.js";
@@ -66,7 +66,12 @@ export async function verifyCommand(options: VerifyCommandOptions, context: CliC
         });
         const merged = from === undefined ? verified : mergeVerified(rowsOf(from), verified);
         if (metrics) await writeMetricsCsv(metrics, nodeMetrics(ranking), context);
-        const saved = await saveRun(run, ranking, { signal: context.signal, merged });
+        const earlierTopK = from === undefined ? undefined : await topKFromSummary(from);
+        const saved = await saveRun(run, ranking, {
+          signal: context.signal,
+          merged,
+          ...(earlierTopK !== undefined && { topK: earlierTopK }),
+        });
         const files = { ...run.files, ...(metrics && { metrics }), ...(await reportOfRun(options)) };
         printRun(saved, files, options.json === true);
       });

@@ -20,7 +20,7 @@ export interface Tokenizer {
 }
 
 export interface Model {
-  /** The folder or hub id it was loaded from, as the caller wrote it. */
+  /** The folder, file or hub id it was loaded from, as the caller wrote it. */
   readonly name: string;
   readonly config: ModelConfig;
   readonly weights: WeightsProvider;

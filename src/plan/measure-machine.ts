@@ -8,8 +8,8 @@ import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { ReadingThreads } from "../checkpoint/reading-threads.js";
 import { makeSharedBuffer } from "../checkpoint/shared-buffer.js";
 import type { StoredSlice } from "../checkpoint/stored-slice.js";
+import { bytesOf, valuesPerBlock } from "../checkpoint/stored-types.js";
 import { sourcesOf } from "../checkpoint/weight-plan.js";
-import { bytesPerFloat } from "../checkpoint/widen.js";
 import { product } from "../engine/matmul.js";
 import type { ModelConfig } from "../model/config.js";
 
@@ -95,16 +95,18 @@ function startOfLayer(checkpoint: Checkpoint, layer: number): { slices: StoredSl
   let [offset, bytes] = [0, 0];
   for (const source of sourcesOf(checkpoint.plan.layer(layer))) {
     const place = checkpoint.place(source);
-    const { first, count, length, stride } = place.runs;
-    const most = READ_VALUES - offset;
-    const runs =
-      length > most
-        ? { first, count: 1, length: most, stride: most }
-        : { first, count: Math.min(count, Math.floor(most / length)), length, stride };
-    if (runs.length === 0) break;
-    slices.push({ ...place, runs, offset });
-    offset += runs.count * runs.length;
-    bytes += runs.count * runs.length * bytesPerFloat(place.dtype);
+    for (const { first, count, length, stride } of source.runs) {
+      const left = READ_VALUES - offset;
+      const most = left - (left % valuesPerBlock(place.dtype));
+      const runs =
+        length > most
+          ? { first, count: 1, length: most, stride: most }
+          : { first, count: Math.min(count, Math.floor(most / length)), length, stride };
+      if (runs.length === 0) return { slices, bytes };
+      slices.push({ ...place, runs, offset });
+      offset += runs.count * runs.length;
+      bytes += bytesOf(place.dtype, runs.count * runs.length);
+    }
   }
   return { slices, bytes };
 }

@@ -11,10 +11,12 @@ const SIGNIFICANT_DIGITS = 4;
 const MAX_DECIMALS = 8;
 
 interface NumberColumn extends Omit<Column<RankedNode>, "cell"> {
-  readonly cell: (row: RankedNode, number: NumberFormat) => string | undefined;
+  readonly cell: (row: RankedNode, format: Format) => string | undefined;
 }
 
-interface NumberFormat {
+interface Format {
+  /** Behind the rank: "?" for a row that others could displace, and as wide for the other ones of such a table. */
+  mark(row: RankedNode): string;
   /** "+1.234", "-0.012" */
   signed(value: number | undefined): string | undefined;
   /** "1.234" */
@@ -22,7 +24,7 @@ interface NumberFormat {
 }
 
 const COLUMNS: readonly NumberColumn[] = [
-  { heading: "rank", align: "right", cell: (row) => String(row.rank) },
+  { heading: "rank", align: "right", cell: (row, { mark }) => `${row.rank}${mark(row)}` },
   { heading: "node", align: "left", cell: (row) => row.node },
   {
     heading: "token",
@@ -44,17 +46,22 @@ const COLUMNS: readonly NumberColumn[] = [
 /**
  * A table of ranked nodes: exact effect beside estimate, signed means and their standard errors over pairs, in the
  * metric's unit and all with the same number of decimals.
+ * @param isOpen the rows whose rank is marked with a question mark
  */
-export function rankedTable(rows: readonly RankedNode[]): string {
-  const number = numberFormat(rows);
+export function rankedTable(
+  rows: readonly RankedNode[],
+  isOpen: (row: RankedNode) => boolean = () => false,
+): string {
+  const blank = rows.some(isOpen) ? " " : "";
+  const format = { ...numberFormat(rows), mark: (row: RankedNode) => (isOpen(row) ? "?" : blank) };
   const columns = COLUMNS.map(({ cell, ...column }) => ({
     ...column,
-    cell: (row: RankedNode) => cell(row, number),
+    cell: (row: RankedNode) => cell(row, format),
   }));
   return tableOf(columns, rows);
 }
 
-function numberFormat(rows: readonly RankedNode[]): NumberFormat {
+function numberFormat(rows: readonly RankedNode[]): Omit<Format, "mark"> {
   const shown = rows.flatMap((row) => [row.contribution, row.effectMean ?? 0, row.estimateMean ?? 0]);
   const decimals = decimalsFor(shown);
   return {

@@ -13,6 +13,13 @@ const basisSchema = z.object({
   source: z.string().default("prompt"),
 });
 
+const topKSchema = z.object({ agreement: z.object({ topK: z.int().positive() }) });
+
+/** How many first rows an older list was meant to settle; undefined where no summary beside it says so. */
+export async function topKFromSummary(rankedCsv: string): Promise<number | undefined> {
+  return topKSchema.safeParse(await summaryBeside(rankedCsv)).data?.agreement.topK;
+}
+
 /**
  * In what a ranked list differs from a run that is to be merged into it, for people; undefined where it does not, or
  * where no summary.json lies beside it.
@@ -26,13 +33,7 @@ export async function differenceFromSummary(
     readonly source: string;
   },
 ): Promise<string | undefined> {
-  let text: string;
-  try {
-    text = await readFile(join(dirname(rankedCsv), "summary.json"), "utf8");
-  } catch {
-    return undefined;
-  }
-  const parsed = basisSchema.safeParse(parseJson(text));
+  const parsed = basisSchema.safeParse(await summaryBeside(rankedCsv));
   if (!parsed.success) return undefined;
   const { model, metric, direction, source } = parsed.data;
   const differences = (
@@ -47,9 +48,10 @@ export async function differenceFromSummary(
   return differences.map(([what, old, now]) => `${what} ${old} (now ${now})`).join(", ");
 }
 
-function parseJson(text: string): unknown {
+/** Undefined where there is none, or it is not JSON. */
+async function summaryBeside(rankedCsv: string): Promise<unknown> {
   try {
-    return JSON.parse(text);
+    return JSON.parse(await readFile(join(dirname(rankedCsv), "summary.json"), "utf8"));
   } catch {
     return undefined;
   }

@@ -7,6 +7,7 @@ import type { Method } from "../atpstar/methods.js";
 import type { Engine } from "../engine/start-engine.js";
 import type { MemorySummary } from "../plan/memory-summary.js";
 import type { Direction } from "../prompts/direction.js";
+import type { AgreementSummary } from "./agreement-text.js";
 import { writeJson } from "./atomic-file.js";
 import type { PromptSummary } from "./prompt-summary.js";
 
@@ -52,6 +53,8 @@ export interface RunSummary {
   /** How the effects were estimated; absent when nothing was. */
   readonly method?: Method;
   readonly nodes: { readonly ranked: number; readonly verified: number };
+  /** Where some nodes were verified and others only estimated: how good the estimates were, and what they leave open. */
+  readonly agreement?: AgreementSummary;
   readonly engine: Engine;
   /** With a budget of memory: what was planned, and what it came to so far. */
   readonly memory?: MemorySummary;

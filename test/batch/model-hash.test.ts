@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkUnchanged, hashModel, hashSmallFile, ModelChanged } from "../../src/batch/model-hash.js";
@@ -189,6 +190,29 @@ describe("hashModel", () => {
       onProgress: () => rmSync(join(other, WEIGHTS), { force: true }),
     });
     await expect(gone).rejects.toThrow(new RunError(text.replace(folder, other)));
+  });
+});
+
+describe("a GGUF file", () => {
+  const whole = fileURLToPath(new URL("../fixtures/gguf/qwen2.gguf", import.meta.url));
+
+  it("has one hash, whatever it is called, and is noticed when it changes", async () => {
+    const folder = temporaryFolder();
+    const [first, renamed] = ["a.gguf", "b.gguf"].map((name) => join(folder, name));
+    for (const path of [first, renamed]) {
+      copyFileSync(whole, path);
+      utimesSync(path, BEFORE, BEFORE);
+    }
+    const { hash, files } = await hashed(first);
+    expect(hash).toBe(sha256(`${sha256(readFileSync(whole))} model.gguf\n`));
+    expect((await hashed(renamed)).hash).toBe(hash);
+    await checkUnchanged(first, files);
+    appendFileSync(first, " ");
+    await expect(checkUnchanged(first, files)).rejects.toThrow(
+      `checkUnchanged: ${first}: expected the model to stay as it was when the job was prepared or the worker started, got a file that has changed since`,
+    );
+    rmSync(first);
+    await expect(hashed(first)).rejects.toThrow("hashModel: expected a.gguf, got: Error: ENOENT");
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { midRanks, recall, spearman } from "../../bench/rank-agreement.js";
+import { foundAfter, midRanks, recall, spearman } from "../../bench/rank-agreement.js";
 
 describe("midRanks", () => {
   it("gives equal numbers the mean of their ranks", () => {
@@ -40,5 +40,20 @@ describe("recall", () => {
     expect(recall(truth, ranked, 2, 2)).toBe(1 / 2);
     expect(recall(truth, ranked, 2, 4)).toBe(1);
     expect(recall(truth, ranked, 4, 4)).toBe(3 / 4);
+  });
+});
+
+describe("foundAfter", () => {
+  it("is the place of the worst-placed one of the true first", () => {
+    const truth = [7, 3, 9, 1];
+    const ranked = [3, 8, 9, 7, 1];
+    // 7 is the fourth, 3 the first, 9 the third, 1 the fifth.
+    expect([1, 2, 3, 4].map((top) => foundAfter(truth, ranked, top))).toEqual([4, 4, 4, 5]);
+  });
+
+  it("refuses a list that lacks one", () => {
+    expect(() => foundAfter([7, 3], [3, 8], 2)).toThrow(
+      "foundAfter: expected all of the first 2 to be ranked, got 1 that are not",
+    );
   });
 });

@@ -86,12 +86,13 @@ describe("the picture", () => {
     ]);
     const best = bestSettings(summaries(results, "run"));
     const panels = ["heads", "neurons"].map((nodes) => ({ title: [nodes, "of a pair"], best }));
-    const svg = await recallPicture(panels, "bananas");
+    const svg = await recallPicture(panels, { unit: "bananas", model: "a parrot" });
     expect(svg.startsWith("<svg ")).toBe(true);
     for (const text of [...BASELINES, "heads", "neurons", "of a pair", "2.00", "9.00"]) {
       expect(svg).toContain(`>${text}</`);
     }
     expect(svg).toContain("bananas");
+    expect(svg).toContain("a parrot");
     expect(svg).not.toMatch(/NaN|undefined|Infinity/);
   });
 });

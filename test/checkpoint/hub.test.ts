@@ -68,7 +68,9 @@ describe("names", () => {
     await emptyHome(NOBODY);
     const file = join(goldenFolder("gpt2_hub"), "config.json");
     await expect(resolveCheckpoint(file)).rejects.toThrow(
-      new InputError(`resolveCheckpoint: ${file}: expected a folder or a model id, got a file`),
+      new InputError(
+        `resolveCheckpoint: ${file}: expected a folder, a GGUF file (.gguf) or a model id, got another file`,
+      ),
     );
   });
 

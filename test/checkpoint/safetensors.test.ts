@@ -1,7 +1,8 @@
 import { mkdirSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { SafetensorsFolder } from "../../src/checkpoint/safetensors.js";
+import { openSafetensors } from "../../src/checkpoint/safetensors.js";
+import type { StoredTensors } from "../../src/checkpoint/stored-tensors.js";
 import { InputError, RunError } from "../../src/errors.js";
 import {
   float32Tensor,
@@ -13,8 +14,8 @@ import {
 const FILE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 
-async function openFolder(folder: string): Promise<SafetensorsFolder> {
-  const tensors = await SafetensorsFolder.open(folder);
+async function openFolder(folder: string): Promise<StoredTensors> {
+  const tensors = await openSafetensors(folder);
   onTestFinished(() => tensors.close());
   return tensors;
 }

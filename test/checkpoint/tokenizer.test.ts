@@ -132,8 +132,8 @@ describe("the file", () => {
     expect((await load(folder, 340)).size).toBe(340);
     expect((await load(folder, 384)).size).toBe(340);
     await expect(load(folder, 339)).rejects.toThrow(
-      `loadModel: expected every token id of ${join(folder, "tokenizer.json")} to be less than the vocabulary size 339 ` +
-        'of config.json, got 339 for "nu": the tokenizer belongs to another model',
+      `loadModel: expected every token id of ${join(folder, "tokenizer.json")} to be less than the model's vocabulary ` +
+        'size 339, got 339 for "nu": the tokenizer belongs to another model',
     );
   });
 

@@ -54,7 +54,11 @@ const IN_A_PROCESS: readonly Case[] = [
 ];
 
 const IN_THIS_PROCESS: readonly Case[] = [
-  ["no model", ["localize", "--pairs", IOI], "required option '--model <folder or hub id>' not specified"],
+  [
+    "no model",
+    ["localize", "--pairs", IOI],
+    "required option '--model <folder, file or hub id>' not specified",
+  ],
   [
     "an unknown metric",
     ["localize", ...RUN, "--metric", "loss"],

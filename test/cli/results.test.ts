@@ -327,6 +327,64 @@ describe("localize on the demo model", () => {
     for (const control of ["\u001b", "\r"]) expect(stderr + stdout).not.toContain(control);
   });
 
+  it("says how far the list can be trusted, with the command that settles it", async () => {
+    const folder = join(out, "it's open");
+    const first = await runCli(["localize", ...RUN, ...args, "--out", folder, "--report"]);
+    expect(first.code).toBe(0);
+    const summaryOf = async () => JSON.parse(await readFile(join(folder, "summary.json"), "utf8"));
+    const { agreement } = await summaryOf();
+
+    // The same by its definition, from the cells of the list.
+    const rows = (await rowsOf(join(folder, "ranked.csv"))).map((row) => ({
+      node: row.node,
+      verified: row.verified === "true",
+      contribution: Number(row.contribution),
+      factor: Number(row.effect_contribution) / Number(row.estimate_contribution),
+    }));
+    const best = rows.slice(0, 4).filter(({ verified }) => verified);
+    const [most] = best.toSorted((a, b) => b.factor - a.factor);
+    const unverified = rows.flatMap((row, place) => (row.verified ? [] : [{ ...row, rank: place + 1 }]));
+    const reachable = unverified.filter(
+      ({ rank, contribution }) => rank <= 4 || contribution * most.factor > rows[3].contribution,
+    );
+    expect(most.factor).toBeGreaterThan(1);
+    expect(reachable.length).toBeGreaterThan(0);
+    const settled = best.findIndex(
+      ({ contribution }) => contribution <= unverified[0].contribution * most.factor,
+    );
+    expect(agreement).toMatchObject({
+      topK: 4,
+      compared: 4,
+      mostUnderestimated: { node: most.node, factor: expect.closeTo(most.factor, 5) },
+      threshold: expect.closeTo(rows[3].contribution, 5),
+      settledRows: settled,
+      reachable: reachable.length,
+      lastRank: reachable.at(-1)?.rank,
+    });
+
+    const [open] = first.stdout.match(/^open .*$/m) ?? [];
+    expect(open).toContain(`${reachable.length} unverified node`);
+    const ranks = first.stdout.split("\n").flatMap((line) => line.match(/^ *(\d+\??) +L\d/)?.[1] ?? []);
+    expect(ranks.slice(0, 5)).toEqual([1, 2, 3, 4, 5].map((n) => (n > settled && n <= 4 ? `${n}?` : `${n}`)));
+    expect(await readFile(join(folder, "report.html"), "utf8")).toContain(
+      `Rows ${settled + 1} to 4 are open`,
+    );
+
+    // The command runs as it is printed, quotes and all, and verifies them.
+    const words = [...agreement.settle.verify.matchAll(/'((?:[^']|'\\'')*)'|(\S+)/g)].map(
+      ([, quoted, plain]) => quoted?.replaceAll("'\\''", "'") ?? plain,
+    );
+    expect(words[0]).toBe("atp");
+    const second = await runCli(words.slice(1));
+    expect(second.stderr).not.toMatch(/error|warning/);
+    expect(second.code).toBe(0);
+    const after = await rowsOf(join(folder, "ranked.csv"));
+    const now = after.filter(({ verified }) => verified === "true").map(({ node }) => node);
+    expect(now).toEqual(expect.arrayContaining(reachable.map(({ node }) => node)));
+    // Still about the first four rows.
+    expect((await summaryOf()).agreement).toMatchObject({ topK: 4, compared: now.length });
+  });
+
   it("prints one JSON document with --json, and nothing else on stdout", async () => {
     const folder = join(out, "json");
     const { code, stdout } = await runCli([

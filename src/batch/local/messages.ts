@@ -6,7 +6,7 @@ import type { NamedTask } from "../shard-task.js";
 
 /** Where a process finds on this machine what it needs: never part of a job. */
 export interface ShardPlaces {
-  /** With config.json and safetensors. */
+  /** With config.json and safetensors, or a GGUF file. */
   readonly modelFolder: string;
   /** Its files as they were when it was hashed. */
   readonly modelFiles: ModelFiles;

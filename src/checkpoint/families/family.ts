@@ -2,6 +2,7 @@
  * @file What a family of checkpoints has to say, and what several of them say alike.
  */
 
+import { basename } from "node:path";
 import { InputError } from "../../errors.js";
 import type { Activation, ModelConfig } from "../../model/config.js";
 import type { ConfigFields } from "../config-fields.js";
@@ -60,10 +61,10 @@ export function readMaxPositions(
 ): Pick<ModelConfig, "maxPositions" | "maxPositionsReason"> {
   const trained = fields.count(name, fallback);
   if (window !== undefined && window < trained) {
-    const reason = `sliding_window ${window} of config.json: attention beyond the window is not supported`;
+    const reason = `sliding_window ${window} of ${basename(fields.file)}: attention beyond the window is not supported`;
     return { maxPositions: window, maxPositionsReason: reason };
   }
-  return { maxPositions: trained, maxPositionsReason: `${name} ${trained} of config.json` };
+  return { maxPositions: trained, maxPositionsReason: fields.describe(name, trained) };
 }
 
 /**

@@ -8,7 +8,7 @@ import type { ModelConfig } from "../../model/config.js";
 import type { BlockWeights, Linear } from "../../model/weights.js";
 import type { ConfigFields } from "../config-fields.js";
 import { readRotary } from "../rotary-config.js";
-import { layerNorm, type Plan, TensorSource, torchLinear } from "../weight-plan.js";
+import { interleavedPart, layerNorm, type Plan, TensorSource, torchLinear } from "../weight-plan.js";
 import {
   equalHeadWidth,
   type Family,
@@ -84,14 +84,18 @@ function attentionPart(name: string, config: ModelConfig, bias: boolean, index: 
   const { width, heads, headWidth } = config;
   const parts = { outer: heads, parts: 3, index };
   return {
-    weight: new TensorSource(`${name}.weight`, [3 * width, width], {
-      ...parts,
-      inner: headWidth * width,
-      shape: [width, width],
-    }),
+    weight: new TensorSource(
+      `${name}.weight`,
+      [3 * width, width],
+      interleavedPart({ ...parts, inner: headWidth * width, shape: [width, width] }),
+    ),
     layout: "out-in",
     ...(bias && {
-      bias: new TensorSource(`${name}.bias`, [3 * width], { ...parts, inner: headWidth, shape: [width] }),
+      bias: new TensorSource(
+        `${name}.bias`,
+        [3 * width],
+        interleavedPart({ ...parts, inner: headWidth, shape: [width] }),
+      ),
     }),
   };
 }

@@ -6,7 +6,7 @@
 import type { ModelConfig } from "../../model/config.js";
 import type { BlockWeights, Linear } from "../../model/weights.js";
 import type { ConfigFields } from "../config-fields.js";
-import { layerNorm, type Plan, TensorSource } from "../weight-plan.js";
+import { interleavedPart, layerNorm, type ModelPlan, type Plan, TensorSource } from "../weight-plan.js";
 import {
   equalHeadWidth,
   type Family,
@@ -19,23 +19,66 @@ import {
 export const gpt2: Family = {
   modelType: "gpt2",
   plan(fields, names) {
-    const config = readConfig(fields);
-    const { vocabulary, width, maxPositions } = config;
     const prefix = namePrefix(names, "transformer.", "wte.weight");
-    const tokens = new TensorSource(`${prefix}wte.weight`, [vocabulary, width]);
-    return {
-      config,
-      embedding: { tokens, positions: new TensorSource(`${prefix}wpe.weight`, [maxPositions, width]) },
-      unembedding: {
-        norm: layerNorm(`${prefix}ln_f`, width),
-        rows: unembeddingSource(fields, names, true, tokens, ["lm_head.weight"]),
-      },
-      layer: (l) => planBlock(config, `${prefix}h.${l}.`),
-    };
+    return planGpt2(readGpt2Config(fields), huggingFaceNames(prefix), {
+      layout: "in-out",
+      unembedding: (tokens) => unembeddingSource(fields, names, true, tokens, ["lm_head.weight"]),
+    });
   },
 };
 
-function readConfig(fields: ConfigFields): ModelConfig {
+/** What a format calls GPT-2's tensors, without ".weight" and ".bias". */
+export interface Gpt2Names {
+  readonly tokens: string;
+  readonly positions: string;
+  readonly norm: string;
+  /** Prefix of the names below in layer `l`. */
+  layer(l: number): string;
+  readonly attnNorm: string;
+  readonly qkv: string;
+  readonly o: string;
+  readonly mlpNorm: string;
+  readonly mlpIn: string;
+  readonly mlpOut: string;
+}
+
+/** What else a format has to say of where the weights are. */
+export interface Gpt2Placing {
+  /** How matrices are stored. */
+  readonly layout: Linear["layout"];
+  /** The unembedding, given the token embedding. */
+  unembedding(tokens: TensorSource): TensorSource;
+}
+
+function huggingFaceNames(prefix: string): Gpt2Names {
+  return {
+    tokens: `${prefix}wte`,
+    positions: `${prefix}wpe`,
+    norm: `${prefix}ln_f`,
+    layer: (l) => `${prefix}h.${l}.`,
+    attnNorm: "ln_1",
+    qkv: "attn.c_attn",
+    o: "attn.c_proj",
+    mlpNorm: "ln_2",
+    mlpIn: "mlp.c_fc",
+    mlpOut: "mlp.c_proj",
+  };
+}
+
+/** Where every weight is, in the names of a format. */
+export function planGpt2(config: ModelConfig, names: Gpt2Names, placing: Gpt2Placing): ModelPlan {
+  const { vocabulary, width, maxPositions } = config;
+  const tokens = new TensorSource(`${names.tokens}.weight`, [vocabulary, width]);
+  return {
+    config,
+    embedding: { tokens, positions: new TensorSource(`${names.positions}.weight`, [maxPositions, width]) },
+    unembedding: { norm: layerNorm(names.norm, width), rows: placing.unembedding(tokens) },
+    layer: (l) => planBlock(config, names, placing.layout, names.layer(l)),
+  };
+}
+
+/** @throws InputError when a field is unusable or asks for something that is not supported */
+export function readGpt2Config(fields: ConfigFields): ModelConfig {
   if (fields.flag("scale_attn_by_inverse_layer_idx", false)) {
     throw fields.error("scale_attn_by_inverse_layer_idx", "false (scaling by layer is not supported)");
   }
@@ -66,38 +109,43 @@ function readConfig(fields: ConfigFields): ModelConfig {
   };
 }
 
-function planBlock(config: ModelConfig, layer: string): Plan<BlockWeights> {
+function planBlock(
+  config: ModelConfig,
+  names: Gpt2Names,
+  layout: Linear["layout"],
+  layer: string,
+): Plan<BlockWeights> {
   const { width, mlpWidth } = config;
   return {
-    attnNorm: layerNorm(`${layer}ln_1`, width),
-    q: attentionPart(`${layer}attn.c_attn`, width, 0),
-    k: attentionPart(`${layer}attn.c_attn`, width, 1),
-    v: attentionPart(`${layer}attn.c_attn`, width, 2),
-    o: conv1d(`${layer}attn.c_proj`, width, width),
-    mlpNorm: layerNorm(`${layer}ln_2`, width),
-    mlpIn: conv1d(`${layer}mlp.c_fc`, width, mlpWidth),
-    mlpOut: conv1d(`${layer}mlp.c_proj`, mlpWidth, width),
+    attnNorm: layerNorm(`${layer}${names.attnNorm}`, width),
+    q: attentionPart(`${layer}${names.qkv}`, width, layout, 0),
+    k: attentionPart(`${layer}${names.qkv}`, width, layout, 1),
+    v: attentionPart(`${layer}${names.qkv}`, width, layout, 2),
+    o: linear(`${layer}${names.o}`, width, width, layout),
+    mlpNorm: layerNorm(`${layer}${names.mlpNorm}`, width),
+    mlpIn: linear(`${layer}${names.mlpIn}`, width, mlpWidth, layout),
+    mlpOut: linear(`${layer}${names.mlpOut}`, mlpWidth, width, layout),
   };
 }
 
-/** Column block `index` of c_attn [D, 3·D]: each of its rows holds D numbers for q, then for k, then for v. */
-function attentionPart(name: string, width: number, index: number): Plan<Linear> {
-  const parts = { parts: 3, inner: width, index };
+/** Of q, k and v together, [D, 3·D] or [3·D, D]: a block of columns of the first, a block of rows of the second. */
+function attentionPart(name: string, width: number, layout: Linear["layout"], index: number): Plan<Linear> {
+  const whole = linear(name, width, 3 * width, layout);
+  const part = (outer: number, inner: number, shape: readonly number[]) =>
+    interleavedPart({ outer, parts: 3, inner, index, shape });
+  const ofMatrix =
+    layout === "in-out" ? part(width, width, [width, width]) : part(1, width * width, [width, width]);
   return {
-    weight: new TensorSource(`${name}.weight`, [width, 3 * width], {
-      ...parts,
-      outer: width,
-      shape: [width, width],
-    }),
-    layout: "in-out",
-    bias: new TensorSource(`${name}.bias`, [3 * width], { ...parts, outer: 1, shape: [width] }),
+    weight: new TensorSource(whole.weight.name, whole.weight.storedShape, ofMatrix),
+    layout,
+    bias: new TensorSource(`${name}.bias`, [3 * width], part(1, width, [width])),
   };
 }
 
-function conv1d(name: string, into: number, out: number): Plan<Linear> {
+function linear(name: string, into: number, out: number, layout: Linear["layout"]): Plan<Linear> {
   return {
-    weight: new TensorSource(`${name}.weight`, [into, out]),
-    layout: "in-out",
+    weight: new TensorSource(`${name}.weight`, layout === "in-out" ? [into, out] : [out, into]),
+    layout,
     bias: new TensorSource(`${name}.bias`, [out]),
   };
 }

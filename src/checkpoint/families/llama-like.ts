@@ -4,10 +4,10 @@
  */
 
 import type { ModelConfig } from "../../model/config.js";
-import type { BlockWeights } from "../../model/weights.js";
+import type { BlockWeights, Linear, NormWeights } from "../../model/weights.js";
 import type { ConfigFields } from "../config-fields.js";
 import { readRotary } from "../rotary-config.js";
-import { type Plan, TensorSource, torchLinear } from "../weight-plan.js";
+import { type ModelPlan, type Part, type Plan, TensorSource, torchLinear } from "../weight-plan.js";
 import {
   equalHeadWidth,
   type Family,
@@ -31,31 +31,90 @@ export interface LlamaTraits {
   window(fields: ConfigFields): number | undefined;
 }
 
-interface Biases {
+export interface Biases {
   readonly qkv: boolean;
   readonly o: boolean;
   readonly mlp: boolean;
+}
+
+/** What a format calls the tensors of these families, without ".weight" and ".bias". */
+export interface LlamaNames {
+  readonly tokens: string;
+  readonly norm: string;
+  /** Prefix of the names below in layer `l`. */
+  layer(l: number): string;
+  readonly attnNorm: string;
+  readonly q: string;
+  readonly k: string;
+  readonly v: string;
+  readonly o: string;
+  readonly qNorm: string;
+  readonly kNorm: string;
+  readonly mlpNorm: string;
+  readonly gate: string;
+  readonly up: string;
+  readonly down: string;
+}
+
+/** What else a format has to say of where the weights are. */
+export interface LlamaPlacing {
+  readonly biases: Biases;
+  /** The unembedding, given the token embedding. */
+  unembedding(tokens: TensorSource): TensorSource;
+  /**
+   * The rows of q or k in the order in which a head's i-th and (i + h/2)-th dimension turn together; left out, they are stored so.
+   * @param heads query heads or kv-heads
+   * @param shape of the weight or bias
+   */
+  turningRows?(heads: number, shape: readonly number[]): Part;
 }
 
 export function llamaLike(traits: LlamaTraits): Family {
   return {
     modelType: traits.modelType,
     plan(fields, names) {
-      const config = readConfig(fields, traits);
-      const biases = traits.biases(fields);
       const prefix = namePrefix(names, "model.", "embed_tokens.weight");
-      const tokens = new TensorSource(`${prefix}embed_tokens.weight`, [config.vocabulary, config.width]);
-      return {
-        config,
-        embedding: { tokens },
-        unembedding: {
-          norm: { scale: new TensorSource(`${prefix}norm.weight`, [config.width]) },
-          rows: unembeddingSource(fields, names, false, tokens, ["lm_head.weight"]),
-        },
-        layer: (l) => planBlock(config, biases, `${prefix}layers.${l}.`),
-      };
+      return planLlama(readLlamaConfig(fields, traits), huggingFaceNames(prefix), {
+        biases: traits.biases(fields),
+        unembedding: (tokens) => unembeddingSource(fields, names, false, tokens, ["lm_head.weight"]),
+      });
     },
   };
+}
+
+function huggingFaceNames(prefix: string): LlamaNames {
+  return {
+    tokens: `${prefix}embed_tokens`,
+    norm: `${prefix}norm`,
+    layer: (l) => `${prefix}layers.${l}.`,
+    attnNorm: "input_layernorm",
+    q: "self_attn.q_proj",
+    k: "self_attn.k_proj",
+    v: "self_attn.v_proj",
+    o: "self_attn.o_proj",
+    qNorm: "self_attn.q_norm",
+    kNorm: "self_attn.k_norm",
+    mlpNorm: "post_attention_layernorm",
+    gate: "mlp.gate_proj",
+    up: "mlp.up_proj",
+    down: "mlp.down_proj",
+  };
+}
+
+/** Where every weight is, in the names of a format. */
+export function planLlama(config: ModelConfig, names: LlamaNames, placing: LlamaPlacing): ModelPlan {
+  const { vocabulary, width } = config;
+  const tokens = new TensorSource(`${names.tokens}.weight`, [vocabulary, width]);
+  return {
+    config,
+    embedding: { tokens },
+    unembedding: { norm: rmsNorm(names.norm, width), rows: placing.unembedding(tokens) },
+    layer: (l) => planBlock(config, names, placing, names.layer(l)),
+  };
+}
+
+function rmsNorm(name: string, width: number): Plan<NormWeights> {
+  return { scale: new TensorSource(`${name}.weight`, [width]) };
 }
 
 /** The window of the Qwen families, which is off unless it is switched on. */
@@ -64,7 +123,8 @@ export function qwenWindow(fields: ConfigFields): number | undefined {
   return fields.count("sliding_window", 4096);
 }
 
-function readConfig(fields: ConfigFields, traits: LlamaTraits): ModelConfig {
+/** @throws InputError when a field is unusable or asks for something that is not supported */
+export function readLlamaConfig(fields: ConfigFields, traits: LlamaTraits): ModelConfig {
   const heads = fields.count("num_attention_heads");
   const kvHeads = fields.count(
     "num_key_value_heads",
@@ -99,24 +159,36 @@ function readConfig(fields: ConfigFields, traits: LlamaTraits): ModelConfig {
   };
 }
 
-function planBlock(config: ModelConfig, biases: Biases, layer: string): Plan<BlockWeights> {
-  const { width, headWidth, mlpWidth } = config;
-  const queries = config.heads * headWidth;
-  const keys = config.kvHeads * headWidth;
-  const attention = `${layer}self_attn.`;
+function planBlock(
+  config: ModelConfig,
+  names: LlamaNames,
+  { biases, turningRows }: LlamaPlacing,
+  layer: string,
+): Plan<BlockWeights> {
+  const { width, headWidth, mlpWidth, heads, kvHeads } = config;
+  const turning = (name: string, ofHeads: number): Plan<Linear> => {
+    const linear = torchLinear(`${layer}${name}`, ofHeads * headWidth, width, biases.qkv);
+    const inOrder = ({ name: stored, shape }: TensorSource) =>
+      new TensorSource(stored, shape, turningRows?.(ofHeads, shape));
+    return {
+      ...linear,
+      weight: inOrder(linear.weight),
+      ...(linear.bias && { bias: inOrder(linear.bias) }),
+    };
+  };
   return {
-    attnNorm: { scale: new TensorSource(`${layer}input_layernorm.weight`, [width]) },
-    q: torchLinear(`${attention}q_proj`, queries, width, biases.qkv),
-    k: torchLinear(`${attention}k_proj`, keys, width, biases.qkv),
-    v: torchLinear(`${attention}v_proj`, keys, width, biases.qkv),
-    o: torchLinear(`${attention}o_proj`, width, queries, biases.o),
+    attnNorm: rmsNorm(`${layer}${names.attnNorm}`, width),
+    q: turning(names.q, heads),
+    k: turning(names.k, kvHeads),
+    v: torchLinear(`${layer}${names.v}`, kvHeads * headWidth, width, biases.qkv),
+    o: torchLinear(`${layer}${names.o}`, width, heads * headWidth, biases.o),
     ...(config.qkNorm && {
-      qNorm: new TensorSource(`${attention}q_norm.weight`, [headWidth]),
-      kNorm: new TensorSource(`${attention}k_norm.weight`, [headWidth]),
+      qNorm: new TensorSource(`${layer}${names.qNorm}.weight`, [headWidth]),
+      kNorm: new TensorSource(`${layer}${names.kNorm}.weight`, [headWidth]),
     }),
-    mlpNorm: { scale: new TensorSource(`${layer}post_attention_layernorm.weight`, [width]) },
-    mlpGate: torchLinear(`${layer}mlp.gate_proj`, mlpWidth, width, biases.mlp),
-    mlpIn: torchLinear(`${layer}mlp.up_proj`, mlpWidth, width, biases.mlp),
-    mlpOut: torchLinear(`${layer}mlp.down_proj`, width, mlpWidth, biases.mlp),
+    mlpNorm: rmsNorm(`${layer}${names.mlpNorm}`, width),
+    mlpGate: torchLinear(`${layer}${names.gate}`, mlpWidth, width, biases.mlp),
+    mlpIn: torchLinear(`${layer}${names.up}`, mlpWidth, width, biases.mlp),
+    mlpOut: torchLinear(`${layer}${names.down}`, width, mlpWidth, biases.mlp),
   };
 }

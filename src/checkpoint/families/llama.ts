@@ -1,8 +1,8 @@
 /** @file Llama 1 to 3: biases only where the config asks for them. */
 
-import { llamaLike } from "./llama-like.js";
+import { type LlamaTraits, llamaLike } from "./llama-like.js";
 
-export const llama = llamaLike({
+export const LLAMA_TRAITS: LlamaTraits = {
   modelType: "llama",
   defaultMaxPositions: 2048,
   qkNorm: false,
@@ -11,4 +11,6 @@ export const llama = llamaLike({
     return { qkv: attention, o: attention, mlp: fields.flag("mlp_bias", false) };
   },
   window: () => undefined,
-});
+};
+
+export const llama = llamaLike(LLAMA_TRAITS);

@@ -1,8 +1,8 @@
 /** @file Qwen3: RMS norm on q and k, and heads of 128 dimensions unless the config says otherwise. */
 
-import { llamaLike, qwenWindow } from "./llama-like.js";
+import { type LlamaTraits, llamaLike, qwenWindow } from "./llama-like.js";
 
-export const qwen3 = llamaLike({
+export const QWEN3_TRAITS: LlamaTraits = {
   modelType: "qwen3",
   defaultKvHeads: 32,
   defaultHeadWidth: 128,
@@ -13,4 +13,6 @@ export const qwen3 = llamaLike({
     return { qkv: attention, o: attention, mlp: false };
   },
   window: qwenWindow,
-});
+};
+
+export const qwen3 = llamaLike(QWEN3_TRAITS);

@@ -5,9 +5,11 @@ import { visibleText } from "../visible-text.js";
 import { html, type Markup } from "./markup.js";
 import { MISSED_TEXT } from "./missed-nodes.js";
 import { measuredNumber, plainNumber, signedNumber, signedPercent } from "./number-text.js";
+import type { OpenRows } from "./page-data.js";
 import type { RankedContent } from "./ranked-content.js";
 
-export function listSection({ columns, total, first }: RankedContent): Markup {
+/** @param open the rows that unverified nodes could displace */
+export function listSection({ columns, total, first }: RankedContent, open: OpenRows | undefined): Markup {
   const shown = columns.site.length;
   const cut =
     shown < total
@@ -17,10 +19,12 @@ export function listSection({ columns, total, first }: RankedContent): Markup {
 <h2 id="list-title">Ranked list</h2>
 <p>Best first. <b>Contribution</b> is the mean over pairs of the absolute effect, exact where the node was verified. <b>Effect</b> and <b>estimate</b> keep the sign: metric of the patched run − metric of the base run. Links lead to the node’s cell in the figures; numbers show all their digits when pointed at.</p>
 ${cut}
+${open ? html`<p class="open"><b>Rows ${open.first} to ${open.last} are open</b>: unverified nodes could belong above them, see “open” in the summary.</p>` : undefined}
 <details><summary>How to read the flags</summary><ul>
 <li><b>saturated</b>: the saturation gap, mean |QK-fixed − plain estimate|, is at least half of the estimated contribution. The softmax of attention is saturated there, and plain AtP wrong; nodes that act through this query or key may be missed as well.</li>
 <li><b>cancels</b>: the cancellation ratio, GradDrop ÷ plain contribution, is 2 or more. Paths cancel at the base point, and no estimate is the effect there: verify the node.</li>
 <li><b>missed</b>: ${MISSED_TEXT}.</li>
+<li><b>open</b>: a row that an unverified node could belong above, were its estimate too small by the largest factor seen among the verified nodes of the first rows.</li>
 </ul></details>
 <div class="controls needs-script" id="list-filters" role="group" aria-label="Filters of the ranked list">
 <label>Site <select id="filter-site"></select></label>
@@ -34,11 +38,11 @@ ${cut}
 <span id="list-count" role="status"></span>
 </div>
 <div id="ranked-table" class="needs-script"></div>
-${firstRows(first, total)}
+${firstRows(first, total, open)}
 </section>`;
 }
 
-function firstRows(rows: readonly RankedNode[], total: number): Markup {
+function firstRows(rows: readonly RankedNode[], total: number, open: OpenRows | undefined): Markup {
   const signed = (value: number | undefined) => (value === undefined ? "" : signedNumber(value));
   const plain = (value: number | undefined) => (value === undefined ? "" : measuredNumber(value));
   const heads = ["rank", "node", "token", "contribution", "effect", "± se", "estimate", "± se", "recovered"];
@@ -46,6 +50,6 @@ function firstRows(rows: readonly RankedNode[], total: number): Markup {
 <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
 <tbody>${rows.map(
     (row) =>
-      html`<tr><td>${row.rank}</td><td>${row.node}</td><td><bdi>${row.token === undefined ? "" : visibleText(row.token)}</bdi></td><td>${plain(row.contribution)}</td><td>${signed(row.effectMean)}</td><td>${plain(row.effectSe)}</td><td>${signed(row.estimateMean)}</td><td>${plain(row.estimateSe)}</td><td>${row.recovered === undefined ? "" : signedPercent(row.recovered)}</td></tr>\n`,
+      html`<tr><td>${row.rank}${open && row.rank >= open.first && row.rank <= open.last ? "?" : ""}</td><td>${row.node}</td><td><bdi>${row.token === undefined ? "" : visibleText(row.token)}</bdi></td><td>${plain(row.contribution)}</td><td>${signed(row.effectMean)}</td><td>${plain(row.effectSe)}</td><td>${signed(row.estimateMean)}</td><td>${plain(row.estimateSe)}</td><td>${row.recovered === undefined ? "" : signedPercent(row.recovered)}</td></tr>\n`,
   )}</tbody></table>`;
 }

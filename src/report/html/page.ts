@@ -3,6 +3,7 @@
  * Content-Security-Policy forbids every request, and every script but those it was written with.
  */
 
+import { openRows } from "../agreement-text.js";
 import { cspHash, readAssets } from "./assets.js";
 import type { FigureSection } from "./figure-sections.js";
 import { listSection } from "./list-section.js";
@@ -17,8 +18,10 @@ import { DARK_THEME, LIGHT_THEME } from "./themes.js";
 export async function reportPage(folder: ReportFolder, sections: readonly FigureSection[]): Promise<string> {
   const { scripts, style } = await readAssets();
   const title = titleOf(folder);
+  const open = openRows(folder.summary?.agreement, folder.certificate?.certified === true);
   const data: PageData = {
     ...(folder.ranked && { ranked: folder.ranked.columns }),
+    ...(open && { openRows: open }),
     sheets: folder.sheets,
     figures: sections.flatMap(({ figures }) => figures),
     themes: { light: LIGHT_THEME, dark: DARK_THEME },
@@ -53,7 +56,7 @@ ${folder.sheets.map(({ id }) => html`<li><a href="#${id}">${SHEETS[id].title}</a
 <main>
 <noscript><p><b>The figures and the whole tables need JavaScript</b>, which is part of this file.</p></noscript>
 ${summarySection(folder)}
-${folder.ranked ? listSection(folder.ranked) : undefined}
+${folder.ranked ? listSection(folder.ranked, open) : undefined}
 ${sections.map(figureSection)}
 ${folder.sheets.map(sheetSection)}
 </main>

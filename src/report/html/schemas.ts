@@ -48,8 +48,26 @@ const about = {
   engine: object({ backend: text, device: text, reason: text.optional() }).optional(),
 };
 
+const agreement = object({
+  topK: number,
+  compared: number,
+  rankCorrelation: number.optional(),
+  mostUnderestimated: object({
+    node: text,
+    effect: number,
+    estimate: number,
+    factor: number.optional(),
+  }).optional(),
+  threshold: number,
+  settledRows: number,
+  reachable: number,
+  lastRank: number.optional(),
+  settle: object({ verify: text, certify: text }).optional(),
+});
+
 export const summarySchema = object({
   ...about,
+  agreement: agreement.optional(),
   alsoMetrics: z.array(metric, { error: expected("an array of metrics") }).optional(),
   nodes: object({ ranked: number, verified: number }).optional(),
   windows: object({ over: text, width: number, ranked: number }).optional(),

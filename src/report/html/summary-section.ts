@@ -1,5 +1,6 @@
 /** @file The run in words: what was done to which model, what was verified, what is certain, what it cost. */
 
+import { agreementLines } from "../agreement-text.js";
 import { html, type Markup } from "./markup.js";
 import { plainNumber, signedNumber } from "./number-text.js";
 import type { ReportFolder } from "./read-folder.js";
@@ -25,6 +26,7 @@ export function summarySection(folder: ReportFolder): Markup {
     ...(run ? runLines(run) : []),
     ...(ranked ? [["nodes", nodesText(ranked.total, ranked.verified)] as const] : []),
     ...(summary?.windows ? [["windows", windowsText(summary.windows)] as const] : []),
+    ...agreementOnPage(folder),
     ...(certificate ? certificateLines(certificate) : []),
     ...costLines(folder),
     ...(run?.engine ? [["engine", `${run.engine.backend} (${run.engine.device})`] as const] : []),
@@ -91,6 +93,15 @@ function nodesText(total: number, verified: number): string {
   if (verified === total) return `${plainNumber(total)} ranked, all of them verified by exact patching`;
   if (verified === 0) return `${plainNumber(total)} ranked by estimate, none of them verified`;
   return `${plainNumber(total)} ranked, of which ${plainNumber(verified)} verified by exact patching`;
+}
+
+/** What the list may lack stands out: a list of poor estimates must not look like one of good ones. */
+function agreementOnPage({ summary, certificate }: ReportFolder): Line[] {
+  if (!summary?.agreement) return [];
+  return agreementLines(summary.agreement, certificate?.certified === true).map(([label, text]) => [
+    label === "estimates" ? "agreement" : label,
+    label === "open" ? html`<b class="open">${text}</b>` : text,
+  ]);
 }
 
 function windowsText({ over, width, ranked }: NonNullable<Summary["windows"]>): string {

@@ -147,7 +147,14 @@ function flagsOf(ranked, row) {
     ...(gap > 0 && gap >= SATURATED * estimated ? ["saturated"] : []),
     ...(ratio >= CANCELS ? ["cancels"] : []),
     ...(ranked.missed[row] ? ["missed"] : []),
+    ...(isOpen(numberInRow(ranked, "rank", row)) ? ["open"] : []),
   ].join(", ");
+}
+
+/** @param {number | undefined} rank */
+function isOpen(rank) {
+  const { openRows } = pageData;
+  return openRows !== undefined && rank !== undefined && rank >= openRows.first && rank <= openRows.last;
 }
 
 /**
