@@ -20,6 +20,14 @@ export default async function compileProgram(project: TestProject): Promise<() =
   const cache = join(projectRoot, "node_modules", ".cache");
   await mkdir(cache, { recursive: true });
   const folder = await mkdtemp(join(cache, "atpkit-compiled-"));
+  await compileInto(folder);
+  // While files are watched, a source may have changed.
+  project.onTestsRerun(() => compileInto(folder));
+  project.provide("compiled", folder);
+  return () => rm(folder, { recursive: true, force: true });
+}
+
+async function compileInto(folder: string): Promise<void> {
   const dist = join(folder, "dist");
   const tsc = join(projectRoot, "node_modules", "typescript", "bin", "tsc");
   const emit = ["-p", "tsconfig.build.json", "--outDir", dist, "--declaration", "false", "--noCheck"];
@@ -27,6 +35,4 @@ export default async function compileProgram(project: TestProject): Promise<() =
   if (exitCode !== 0) throw new Error(`compileProgram: tsc ended with ${exitCode}:\n${stdout}`);
   await cp(join(projectRoot, "package.json"), join(folder, "package.json"));
   await cp(join(projectRoot, "src/report/html/page"), join(dist, "report/html/page"), { recursive: true });
-  project.provide("compiled", folder);
-  return () => rm(folder, { recursive: true, force: true });
 }
