@@ -1,15 +1,17 @@
 /** @file Threads and processes of the program's own code: from its sources, as here, and compiled. */
 
 import { once } from "node:events";
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { ReadingThread } from "../src/checkpoint/reading-thread.js";
 import { forkProgram, startThread } from "../src/node-entry.js";
-import { projectRoot, runNode } from "./support/child-process.js";
+import { runNode } from "./support/child-process.js";
+import { compiledFile } from "./support/compiled.js";
 import { testBackend } from "./support/engine.js";
 import { goldenFolder } from "./support/goldens.js";
+import { temporaryFolder } from "./support/temporary-folder.js";
 
 const echo = new URL("./support/echo.js", import.meta.url);
 
@@ -44,38 +46,24 @@ describe("from sources", () => {
 });
 
 describe("compiled", () => {
-  let folder = "";
-  const from = (file: string) => JSON.stringify(pathToFileURL(join(folder, "dist", file)).href);
-  beforeAll(async () => {
-    // Inside node_modules, so that the copy finds its dependencies; the build must not see the sources beside it.
-    const cache = join(projectRoot, "node_modules", ".cache");
-    await mkdir(cache, { recursive: true });
-    folder = await mkdtemp(join(cache, "atpkit-compiled-"));
-    for (const part of ["package.json", "tsconfig.json", "tsconfig.build.json", "src"]) {
-      await cp(join(projectRoot, part), join(folder, part), { recursive: true });
-    }
-    await symlink(join(projectRoot, "node_modules"), join(folder, "node_modules"));
-    const tsc = join(projectRoot, "node_modules", "typescript", "bin", "tsc");
-    expect(runNode([tsc, "-p", "tsconfig.build.json", "--outDir", "dist"], { folder }).stdout).toBe("");
-  });
-  afterAll(async () => {
-    await rm(folder, { recursive: true, force: true });
-  });
+  // It does not lie beside its sources, as in a package.
+  const from = (file: string) => JSON.stringify(pathToFileURL(compiledFile(file)).href);
 
   it("a process does not have the options of its parent, unless it is given some", async () => {
     const answer =
       "process.once('message', () => process.send(process.execArgv.join(), () => process.exit()))";
-    await writeFile(join(folder, "dist", "answer.js"), answer);
+    const file = join(await temporaryFolder(), "answer.js");
+    await writeFile(file, answer);
     const code = `
       import { once } from "node:events";
       import { forkProgram } from ${from("node-entry.js")};
       for (const options of [{}, { execArgv: ["--no-warnings"] }]) {
-        const child = forkProgram(new URL(${from("answer.js")}), options);
+        const child = forkProgram(new URL(${JSON.stringify(pathToFileURL(file).href)}), options);
         child.send("which?");
         console.log("options:", (await Promise.race([once(child, "message"), once(child, "exit")]))[0]);
       }
     `;
-    const { stdout, stderr } = runNode(["--input-type=module", "--eval", code], { folder });
+    const { stdout, stderr } = runNode(["--input-type=module", "--eval", code]);
     expect([stdout, stderr]).toEqual(["options: \noptions: --no-warnings\n", ""]);
   });
 
@@ -93,7 +81,7 @@ describe("compiled", () => {
       }
       await opened.close();
     `;
-    const { stdout, stderr } = runNode(["--input-type=module", "--eval", code], { folder });
+    const { stdout, stderr } = runNode(["--input-type=module", "--eval", code]);
     const [inMemory, streamed] = stdout.trimEnd().split("\n");
     expect(stderr).toBe("");
     expect(streamed).toBe(inMemory);

@@ -3,13 +3,11 @@
 import { dirname, resolve } from "node:path";
 import { jobFiles } from "../batch/outputs.js";
 import { DEFAULT_PREFIX } from "../batch/queue/keys.js";
-import type { QueueStatus } from "../batch/queue/queue-status.js";
 import { readJobSpec } from "../batch/read-spec.js";
 import { type JobStatus, readStatus, wasKilled } from "../batch/status.js";
 import { InputError } from "../errors.js";
-import { queueStatusLines, queueStatusOf } from "./batch-queue-status.js";
 import { printResult } from "./context.js";
-import type { BatchStatusCommandOptions } from "./options.js";
+import type { BatchStatusCommandOptions, QueueOptions } from "./options.js";
 import { labelled } from "./print-run.js";
 
 export async function batchStatusCommand(
@@ -22,19 +20,26 @@ export async function batchStatusCommand(
   if (!status)
     throw new InputError(`${specFile}: expected a job that was begun, got none: there is no ${file}`);
   const killed = wasKilled(status);
-  const queue = url === undefined ? undefined : await queueStatusOf({ queue: url, prefix }, dirname(file));
+  const queue = url === undefined ? undefined : await askQueue({ queue: url, prefix }, dirname(file));
   printResult(
     json
       ? JSON.stringify(
-          { ...status, state: killed ? "killed" : status.state, ...(queue && { queue }) },
+          { ...status, state: killed ? "killed" : status.state, ...(queue && { queue: queue.status }) },
           undefined,
           2,
         )
-      : text(status, killed, queue),
+      : text(status, killed, queue?.lines ?? []),
   );
 }
 
-function text(status: JobStatus, killed: boolean, queue: QueueStatus | undefined): string {
+/** What the queue has, and as lines with labels. Loaded only where there is one, as `program.ts` says. */
+async function askQueue(options: QueueOptions, outputFolder: string) {
+  const { queueStatusLines, queueStatusOf } = await import("./batch-queue-status.js");
+  const status = await queueStatusOf(options, outputFolder);
+  return { status, lines: queueStatusLines(status) };
+}
+
+function text(status: JobStatus, killed: boolean, ofQueue: readonly (readonly [string, string])[]): string {
   const { state, stage, shards, shardsPerSecond, secondsLeft, started, updated, failures } = status;
   const { pid, host } = status.process;
   const counts = [
@@ -52,7 +57,7 @@ function text(status: JobStatus, killed: boolean, queue: QueueStatus | undefined
     ...failures.map(
       ({ stage, what, tries, error }) => ["failed", `${stage}: ${what}: ${error} (tries: ${tries})`] as const,
     ),
-    ...(queue ? queueStatusLines(queue) : []),
+    ...ofQueue,
   ]);
 }
 

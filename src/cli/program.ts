@@ -4,7 +4,6 @@ import { Command } from "commander";
 import { packageVersion } from "../version.js";
 import { batchRunCommand } from "./batch-run-command.js";
 import { batchStatusCommand } from "./batch-status-command.js";
-import { batchSubmitCommand } from "./batch-submit-command.js";
 import { type CliContext, printNote } from "./context.js";
 import { estimateCommand } from "./estimate-command.js";
 import { faithfulnessCommand } from "./faithfulness-command.js";
@@ -63,9 +62,11 @@ import { planCommand } from "./plan-command.js";
 import { reportCommand } from "./report-command.js";
 import { sweepCommand } from "./sweep-command.js";
 import { verifyCommand } from "./verify-command.js";
-import { workerCommand } from "./worker-command.js";
 
-/** The whole command line. Parsing it runs a command; what goes wrong is thrown. */
+/**
+ * The whole command line. Parsing it runs a command; what goes wrong is thrown. Commands that speak to a queue are loaded when
+ * they are called: BullMQ takes a quarter of a second to load.
+ */
 export function makeProgram(context: CliContext): Command {
   const program = new Command("atp")
     .description("Find which components of a language model carry a behaviour.")
@@ -191,7 +192,10 @@ export function makeProgram(context: CliContext): Command {
     .command("submit")
     .description("run a job whose shards are made by workers behind a queue, or go on where it was")
     .argument("<job.json>", "what to do (format: atp batch run --help)")
-    .action((job: string, options: BatchSubmitCommandOptions) => batchSubmitCommand(job, options, context));
+    .action(async (job: string, options: BatchSubmitCommandOptions) => {
+      const { batchSubmitCommand } = await import("./batch-submit-command.js");
+      await batchSubmitCommand(job, options, context);
+    });
   addReportOptions(addPageOption(addQueueOptions(batchSubmit, { mandatory: true }))).addHelpText(
     "after",
     QUEUE_HELP,
@@ -200,7 +204,10 @@ export function makeProgram(context: CliContext): Command {
   const worker = program
     .command("worker")
     .description("make shards of jobs that were submitted to a queue; one process per device")
-    .action((options: WorkerCommandOptions) => workerCommand(options, context));
+    .action(async (options: WorkerCommandOptions) => {
+      const { workerCommand } = await import("./worker-command.js");
+      await workerCommand(options, context);
+    });
   addWorkerOptions(addQueueOptions(worker, { mandatory: true })).addHelpText("after", QUEUE_HELP);
   return program;
 }

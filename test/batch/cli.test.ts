@@ -7,11 +7,14 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { jobSpecSchema } from "../../src/batch/spec.js";
 import { RunError } from "../../src/errors.js";
-import { CLI_NODE_ARGS, IOI, resultOf, rowsOf, runCli, runHere, startCli } from "../cli/run-cli.js";
+import { CLI_FILE, IOI, resultOf, rowsOf, runCli, runHere, startCli } from "../cli/run-cli.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { childrenOf, DEMO, resultsOf, run, shardsOf, until, writeJob } from "./job-folder.js";
+
+/** What this file starts is compiled: many processes. */
+vi.mock(import("../../src/node-entry.js"), () => import("../support/compiled-entry.js"));
 
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
@@ -189,13 +192,13 @@ describe("a disk that refuses large files", () => {
   it("costs the shards that do not fit, no others; they are made when it takes them", async () => {
     const job = await writeJob(UNEVEN);
     const args = ["batch", "run", job.specFile];
-    // In blocks of 512 bytes. The cache of tsx has large files, too.
+    // In blocks of 512 bytes.
     const limited = spawn(
       "sh",
-      ["-c", 'ulimit -f 12; exec "$@"', "sh", process.execPath, ...CLI_NODE_ARGS, ...args],
+      ["-c", 'ulimit -f 12; exec "$@"', "sh", process.execPath, CLI_FILE, ...args],
       {
         cwd: projectRoot,
-        env: { ...withoutNodeOptions(), TSX_DISABLE_CACHE: "1" },
+        env: withoutNodeOptions(),
       },
     );
     const { code, stdout, stderr } = await resultOf(limited);

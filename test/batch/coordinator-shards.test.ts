@@ -17,6 +17,9 @@ import { relativeError } from "../support/errors.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { DEMO, type JobFolder, resultsOf, run, shardsOf, writeJob } from "./job-folder.js";
 
+/** What this file starts is compiled: many processes. */
+vi.mock(import("../../src/node-entry.js"), () => import("../support/compiled-entry.js"));
+
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 

@@ -6,6 +6,9 @@ import { isRunning } from "../../src/batch/status.js";
 import { startCli } from "../cli/run-cli.js";
 import { childrenOf, type JobFolder, resultsOf, run, shardsOf, until, writeJob } from "./job-folder.js";
 
+/** What this file starts is compiled: many processes. */
+vi.mock(import("../../src/node-entry.js"), () => import("../support/compiled-entry.js"));
+
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 

@@ -18,6 +18,9 @@ import { InputError, RunError } from "../../src/errors.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { childrenOf, DEMO, shardsOf, until, writeJob } from "./job-folder.js";
 
+/** What this file starts is compiled: many processes. */
+vi.mock(import("../../src/node-entry.js"), () => import("../support/compiled-entry.js"));
+
 /** Many processes, each with an engine: on a busy machine they take long to start. */
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 

@@ -49,7 +49,7 @@ describe("atp localize --confidence", () => {
     expect(stdout).toContain(join(folder, "certificate.json"));
 
     // A list without a certificate in its place: the old one would speak of another list.
-    const again = await runCli(["localize", ...FEW, "--top-k", "1", "--nodes", "mlpOut", "--out", folder]);
+    const again = await runHere(["localize", ...FEW, "--top-k", "1", "--nodes", "mlpOut", "--out", folder]);
     expect(again.code).toBe(0);
     expect(await readdir(folder)).not.toContain("certificate.json");
   });
@@ -57,7 +57,7 @@ describe("atp localize --confidence", () => {
   it("prints one JSON document with the certificate in it", async () => {
     const folder = join(out, "json");
     const args = ["--top-k", "2", "--nodes", "mlpOut", "--confidence", "0.9", "--json", "--out", folder];
-    const { code, stdout } = await runCli(["localize", ...FEW, ...args]);
+    const { code, stdout } = await runHere(["localize", ...FEW, ...args]);
     expect(code).toBe(0);
     const document = z.looseObject({
       certificate: certificateFile,

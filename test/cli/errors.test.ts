@@ -34,12 +34,26 @@ beforeAll(async () => {
 /** What is wrong, the arguments, and the expected message; `{}` stands for the folder of this file. */
 type Case = readonly [string, readonly string[], string];
 
+/** One that the command line finds, one of a file, one of the model: in a process, to see its streams and exit code. */
 const IN_A_PROCESS: readonly Case[] = [
   [
     "an unknown option",
     ["localize", ...RUN, "--topk", "3"],
     "unknown option '--topk' (Did you mean --top-k?)",
   ],
+  [
+    "an error in the pairs",
+    ["localize", "--model", DEMO, "--pairs", IOI, "{}/bad-pairs.jsonl"],
+    "readPairs: {}/bad-pairs.jsonl:2: corrupted: expected text or an array of token ids, got nothing (the field is missing)",
+  ],
+  [
+    "an unknown layer",
+    ["verify", ...RUN, "--node", "L9.z[0]@1"],
+    "indexOfNode: expected a node of this model, these sites and these pairs, got L9.z[0]@1 (no layer 9 with site z)",
+  ],
+];
+
+const IN_THIS_PROCESS: readonly Case[] = [
   ["no model", ["localize", "--pairs", IOI], "required option '--model <path or hub id>' not specified"],
   [
     "an unknown metric",
@@ -67,11 +81,6 @@ const IN_A_PROCESS: readonly Case[] = [
     "resolveCheckpoint: folder not found: ./no/model",
   ],
   [
-    "an error in the pairs",
-    ["localize", "--model", DEMO, "--pairs", IOI, "{}/bad-pairs.jsonl"],
-    "readPairs: {}/bad-pairs.jsonl:2: corrupted: expected text or an array of token ids, got nothing (the field is missing)",
-  ],
-  [
     "a file where the output should go",
     ["localize", ...RUN, "--out", join(DEMO, "config.json")],
     `--out: expected a folder, got the file ${join(DEMO, "config.json")}`,
@@ -82,18 +91,10 @@ const IN_A_PROCESS: readonly Case[] = [
     'parseNodeId: expected a node id such as "L3.z[5]@12", "L4.mlpOut@7", "L2.k[1]@end" or "L0.q[2]@*", got "L0.z0@1"',
   ],
   [
-    "an unknown layer",
-    ["verify", ...RUN, "--node", "L9.z[0]@1"],
-    "indexOfNode: expected a node of this model, these sites and these pairs, got L9.z[0]@1 (no layer 9 with site z)",
-  ],
-  [
     "a list that is cut",
     ["verify", ...RUN, "--from", "{}/cut.csv"],
     "readRankedCsv: {}/cut.csv:3: expected 19 columns, got 3",
   ],
-];
-
-const IN_THIS_PROCESS: readonly Case[] = [
   ["an unknown command", ["localise"], "unknown command 'localise' (Did you mean localize?)"],
   ["no pairs", ["estimate", "--model", DEMO], "required option '--pairs <file...>' not specified"],
   [

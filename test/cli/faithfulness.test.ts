@@ -31,9 +31,7 @@ beforeAll(async () => {
   await symlink(join(projectRoot, "models"), join(cwd, "models"));
   list = join(cwd, "atp-out", "ranked.csv");
   const selection = ["--nodes", "z,mlpOut", "--positions", "roles", "--top-k", "10"];
-  const { code } = await runCli(["localize", ...MODEL, ...selection, ...QUICK], {
-    cwd,
-  });
+  const { code } = await runHere(["localize", ...MODEL, ...selection, ...QUICK], { cwd });
   expect(code).toBe(0);
 });
 
@@ -126,7 +124,7 @@ describe("atp faithfulness", () => {
       join(cwd, "new"),
       "--json",
     ];
-    const { code, stdout, stderr } = await runCli(["faithfulness", ...MODEL, ...args, ...QUICK], { cwd });
+    const { code, stdout, stderr } = await runHere(["faithfulness", ...MODEL, ...args, ...QUICK], { cwd });
     expect(stderr).toContain(
       `atp: warning: ${list} was computed with metric logit-diff (now prob-diff): its negative nodes are not marked\n`,
     );

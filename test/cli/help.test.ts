@@ -7,7 +7,7 @@ import { EXAMPLES, PAIR_EXAMPLE } from "../../src/cli/help.js";
 import { SITES } from "../../src/model/sites.js";
 import { METRICS } from "../../src/prompts/metrics/index.js";
 import { RANKED_HEADER } from "../../src/report/ranked-csv.js";
-import { projectRoot } from "../support/child-process.js";
+import { projectRoot, runNode } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { runCli, runHere } from "./run-cli.js";
@@ -39,6 +39,12 @@ describe("--help", () => {
     }
     expect((await runCli(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
+
+  it("is the same from sources, as `npm run atp` starts it", async () => {
+    const fromSources = runNode(["--import", "tsx", "src/cli.ts", "info", "models/demo"]);
+    expect(fromSources.exitCode).toBe(0);
+    expect(fromSources.stdout).toBe((await runHere(["info", "models/demo"])).stdout);
+  });
 });
 
 describe("the examples", () => {
@@ -50,13 +56,13 @@ describe("the examples", () => {
     for (const example of [...info, ...estimate, ...localize, ...verify]) {
       const [, command, ...args] = example.replaceAll("'", "").split(" ");
       const quick = command === "info" ? [] : ["--max-pairs", "2", "--engine", testBackend()];
-      const { code, stderr } = await runCli([command, ...args, ...quick], { cwd });
+      const { code, stderr } = await runHere([command, ...args, ...quick], { cwd });
       expect(stderr).not.toMatch(/error|warning/);
       expect(code).toBe(0);
     }
     await writeFile(join(cwd, "pair.jsonl"), PAIR_EXAMPLE);
     const args = ["--model", "models/demo", "--pairs", "pair.jsonl", "--engine", testBackend(), "--json"];
-    const { code, stdout } = await runCli(["verify", ...args, "--node", "L0.mlpOut@noun"], { cwd });
+    const { code, stdout } = await runHere(["verify", ...args, "--node", "L0.mlpOut@noun"], { cwd });
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ pairs: { used: 1 }, nodes: [{ node: "L0.mlpOut@noun" }] });
   });

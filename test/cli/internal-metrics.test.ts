@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { INTERNAL_FORMS } from "../../src/prompts/metrics/parse-metric.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
-import { DEMO, RUN, rowsOf, runCli, runHere } from "./run-cli.js";
+import { DEMO, RUN, rowsOf, runHere } from "./run-cli.js";
 
 const FEW = [...RUN, "--max-pairs", "4"];
 
@@ -39,7 +39,7 @@ describe("results", () => {
       ...["localize", ...FEW, "--metric", WEIGHT, "--method", "atp+qkfix", "--positions", "roles"],
       ...["--nodes", "q,k,residPre", "--top-k", "200", "--out", here],
     ];
-    const { code, stdout, stderr } = await runCli(args);
+    const { code, stdout, stderr } = await runHere(args);
     expect(stderr).not.toMatch(/error|warning/);
     expect(code).toBe(0);
     expect(stdout).toContain(`metric     ${WEIGHT}: base +`);
@@ -63,11 +63,11 @@ describe("results", () => {
     const neuron = "L4.neuron[100]@end";
     const estimated = join(folder, "estimate");
     const estimate = ["estimate", ...FEW, "--metric", neuron, "--nodes", "z,mlpOut", "--out", estimated];
-    expect((await runCli(estimate)).code).toBe(0);
+    expect((await runHere(estimate)).code).toBe(0);
     const [best] = await rowsOf(join(estimated, "ranked.csv"));
     expect(Number(best.estimate_contribution)).toBeGreaterThan(0);
     const verify = ["verify", ...FEW, "--metric", neuron, "--node", neuron, "L5.mlpOut@*", "--json"];
-    const { code, stdout } = await runCli([...verify, "--out", join(folder, "verify")]);
+    const { code, stdout } = await runHere([...verify, "--out", join(folder, "verify")]);
     expect(code).toBe(0);
     const { metric, nodes } = JSON.parse(stdout);
     expect(nodes[0].node).toBe(neuron);
@@ -80,7 +80,7 @@ describe("results", () => {
     const here = join(folder, "sweep");
     const metric = `L2.residPost@end:${direction}`;
     const args = ["sweep", ...FEW, "--metric", metric, "--also-metric", WEIGHT, "logit-diff"];
-    const { code, stderr } = await runCli([
+    const { code, stderr } = await runHere([
       ...args,
       "--nodes",
       "attnOut",
@@ -105,7 +105,14 @@ describe("results", () => {
 
   it("of faithfulness: a curve of the weight", async () => {
     const args = ["faithfulness", ...FEW, "--metric", WEIGHT, "--from", join(folder, "localize/ranked.csv")];
-    const { code, stdout } = await runCli([...args, "--grid", "5", "--out", join(folder, "curve"), "--json"]);
+    const { code, stdout } = await runHere([
+      ...args,
+      "--grid",
+      "5",
+      "--out",
+      join(folder, "curve"),
+      "--json",
+    ]);
     expect(code).toBe(0);
     const { points, allPatched } = JSON.parse(stdout);
     expect(points.length).toBe(3);

@@ -50,7 +50,7 @@ describe("results", () => {
     const run = await runCli(["path", ...FEW, "--sender", ...nodes, "--receiver", "final", "--out", paths]);
     expect(run.stderr).not.toContain("error");
     expect(run.code).toBe(0);
-    expect((await runCli(["verify", ...FEW, "--node", ...nodes, "--out", verified])).code).toBe(0);
+    expect((await runHere(["verify", ...FEW, "--node", ...nodes, "--out", verified])).code).toBe(0);
     expect((await readdir(paths)).sort()).toEqual(["paths.csv", "paths.json"]);
 
     const wanted = new Map((await rowsOf(join(verified, "ranked.csv"))).map((row) => [row.node, row]));
@@ -73,7 +73,7 @@ describe("results", () => {
   it("through several receivers together, as JSON, in the same numbers as the files", async () => {
     const folder = join(out, "together");
     const ends = ["--sender", "L0.z[3]@*", "L1.mlpOut@end", "--receiver", "L3.q[1]@end", "L4.mlp@*"];
-    const { code, stdout } = await runCli([
+    const { code, stdout } = await runHere([
       "path",
       ...FEW,
       ...ends,
@@ -90,13 +90,13 @@ describe("results", () => {
     expect(rows.map((row) => Math.fround(Number(row.effect_mean)))).toEqual(
       printed.paths.map(({ effectMean }) => Math.fround(effectMean)),
     );
-    const recomputed = await runCli(["path", ...FEW, ...ends, "--json", "--out", folder]);
+    const recomputed = await runHere(["path", ...FEW, ...ends, "--json", "--out", folder]);
     expect(document.parse(JSON.parse(recomputed.stdout)).paths).not.toEqual(printed.paths);
   });
 
   it("--direct: every pair of ends of the layers that has a path, largest first", async () => {
     const folder = join(out, "direct");
-    const { code, stdout } = await runCli([
+    const { code, stdout } = await runHere([
       "path",
       ...FEW,
       "--direct",
@@ -112,7 +112,7 @@ describe("results", () => {
     expect(paths.length).toBe(5 * 13 + 10);
     const contributions = paths.map(({ effectContribution }) => effectContribution);
     expect(contributions).toEqual([...contributions].sort((a, b) => b - a));
-    const alone = await runCli([
+    const alone = await runHere([
       "path",
       ...FEW,
       "--sender",
@@ -130,7 +130,7 @@ describe("results", () => {
 
   it("--source zero patches zeros", async () => {
     const ends = ["--sender", "L5.mlpOut@*", "--receiver", "final", "--source", "zero"];
-    const { code, stdout } = await runCli(["path", ...FEW, ...ends, "--out", join(out, "zero")]);
+    const { code, stdout } = await runHere(["path", ...FEW, ...ends, "--out", join(out, "zero")]);
     expect(code).toBe(0);
     expect(stdout).toContain("zero, in place of the other prompt's activations");
   });
@@ -151,7 +151,7 @@ describe("--help", () => {
     await symlink(join(projectRoot, "models"), join(cwd, "models"));
     for (const example of EXAMPLES.path) {
       const [, ...args] = example.replaceAll("'", "").split(" ");
-      const { code, stderr } = await runCli([...args, "--max-pairs", "2", "--engine", testBackend()], {
+      const { code, stderr } = await runHere([...args, "--max-pairs", "2", "--engine", testBackend()], {
         cwd,
       });
       expect(stderr).not.toMatch(/error|warning/);

@@ -151,7 +151,7 @@ describe("--source", () => {
     async (what) => {
       const folder = join(out, `source-${what.replaceAll("/", "-")}`);
       const args = ["--max-pairs", "3", "--source", what, "--out", folder];
-      const { code, stdout } = await runCli(["verify", ...RUN, ...args, "--node", ...nodes]);
+      const { code, stdout } = await runHere(["verify", ...RUN, ...args, "--node", ...nodes]);
       expect(code).toBe(0);
       expect(stdout).toMatch(
         new RegExp(`^source +${what}, in place of the other prompt's activations$`, "m"),
@@ -200,7 +200,7 @@ describe("--source", () => {
       "denoising",
     ];
     const args = [...run, "--source", "noise", ...noise, "--node", ...nodes, "--out", folder];
-    const { code, stdout, stderr } = await runCli(["verify", ...args]);
+    const { code, stdout, stderr } = await runHere(["verify", ...args]);
     expect(stderr).not.toContain("error");
     expect(code).toBe(0);
     const description = "noise of 0.5 σ at s1,s2, 2 draws, seed -4";
@@ -228,8 +228,8 @@ describe("--source", () => {
 
     const list = join(folder, "ranked.csv");
     const again = ["verify", ...args, "--from", list, "--top-k", "1"];
-    expect((await runCli(again)).stderr).not.toContain("warning");
-    const other = await runCli([...again.slice(0, -2), "--noise-seed", "0"]);
+    expect((await runHere(again)).stderr).not.toContain("warning");
+    const other = await runHere([...again.slice(0, -2), "--noise-seed", "0"]);
     expect(other.stderr).toContain(
       `atp: warning: ${list} was computed with source ${description} (now noise of 0.5 σ at s1,s2, 2 draws, seed 0)`,
     );
@@ -419,14 +419,14 @@ describe("verify", () => {
   it("merges new values into an estimated list and ranks it anew", async () => {
     const folder = join(out, "estimated");
     const run = [...RUN, "--max-pairs", "4"];
-    const first = await runCli(["estimate", ...run, "--nodes", "mlpOut", "--out", folder]);
+    const first = await runHere(["estimate", ...run, "--nodes", "mlpOut", "--out", folder]);
     expect(first.code).toBe(0);
     const estimated = await rowsOf(join(folder, "ranked.csv"));
     expect(estimated.every(({ verified }) => verified === "false")).toBe(true);
 
     // Into the same folder: the list is read while its successor is written.
     const last = estimated[estimated.length - 1].node;
-    const second = await runCli([
+    const second = await runHere([
       "verify",
       ...run,
       "--from",
@@ -464,7 +464,16 @@ describe("verify", () => {
     const folder = join(out, "other-metric");
     const run = [...RUN, "--max-pairs", "2"];
     const ids = ["L0.z[3]@end", "L5.mlpOut@*"];
-    const first = await runCli(["verify", ...run, "--node", ...ids, "--metric", "accuracy", "--out", folder]);
+    const first = await runHere([
+      "verify",
+      ...run,
+      "--node",
+      ...ids,
+      "--metric",
+      "accuracy",
+      "--out",
+      folder,
+    ]);
     expect(first.code).toBe(0);
     const rows = await rowsOf(join(folder, "ranked.csv"));
     expect(rows.map(({ node }) => node)).toEqual(ids);
@@ -477,7 +486,7 @@ describe("verify", () => {
     expect(first.stdout).not.toContain("estimate");
 
     const list = join(folder, "ranked.csv");
-    const second = await runCli(["verify", ...run, "--from", list, "--metric", "prob", "--out", folder]);
+    const second = await runHere(["verify", ...run, "--from", list, "--metric", "prob", "--out", folder]);
     expect(second.stderr).toContain(
       `atp: warning: ${list} was computed with metric accuracy (now prob): its contributions and the new ones do not compare`,
     );
@@ -511,7 +520,7 @@ describe("info", () => {
   });
 
   it("is readable", async () => {
-    const { code, stdout } = await runCli(["info", goldenFolder("qwen2")]);
+    const { code, stdout } = await runHere(["info", goldenFolder("qwen2")]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^heads +4 of width 8 on 2 kv-heads$/m);
     expect(stdout).toMatch(/^vocabulary +97, tied$/m);

@@ -1,14 +1,13 @@
 /** @file The real command line: in a process of its own, or, where that tells nothing more, in this one. */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { parseFile } from "fast-csv";
 import { vi } from "vitest";
 import { outcomeOf } from "../../src/cli/outcome.js";
 import { makeProgram } from "../../src/cli/program.js";
 import { projectRoot } from "../support/child-process.js";
+import { compiledFile } from "../support/compiled.js";
 import { testBackend } from "../support/engine.js";
 
 export const DEMO = join(projectRoot, "models/demo");
@@ -16,8 +15,6 @@ export const IOI = join(DEMO, "pairs/ioi.jsonl");
 
 /** The demo model on its pairs, on the engine of the tests. */
 export const RUN = ["--model", DEMO, "--pairs", IOI, "--engine", testBackend()];
-
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 
 export interface CliResult {
   readonly code: number | null;
@@ -30,14 +27,14 @@ export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What Node is started with to be `atp`, before the arguments of the command line. */
-export const CLI_NODE_ARGS = ["--import", TSX, join(projectRoot, "src/cli.ts")];
+/** The file that Node runs as `atp`. */
+export const CLI_FILE = compiledFile("cli.js");
 
 /** Starts `atp` with these arguments. */
 export function startCli(args: readonly string[], { cwd = projectRoot, env = {} }: CliOptions = {}) {
   // Vitest's own settings for its workers do not concern the child.
   const { NODE_OPTIONS: _, ...inherited } = process.env;
-  return spawn(process.execPath, [...CLI_NODE_ARGS, ...args], {
+  return spawn(process.execPath, [CLI_FILE, ...args], {
     cwd,
     env: { ...inherited, ...env },
   });
@@ -64,8 +61,16 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
   return resultOf(startCli(args, options));
 }
 
-/** Parses and runs in this process what ends before an engine is started: faster, and the same but for streams and signals. */
-export async function runHere(args: readonly string[]): Promise<CliResult> {
+/**
+ * Parses and runs in this process, one command at a time: the same but for streams, signals and the exit code, and without a
+ * second for the start of a process and an engine. Every command that writes results runs in a process of its own in some test.
+ */
+export async function runHere(
+  args: readonly string[],
+  { cwd = process.cwd() }: Pick<CliOptions, "cwd"> = {},
+): Promise<CliResult> {
+  const before = process.cwd();
+  process.chdir(cwd);
   const written = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     vi.spyOn(process[name], "write").mockImplementation((chunk) => {
@@ -82,6 +87,7 @@ export async function runHere(args: readonly string[]): Promise<CliResult> {
     const stderr = written.stderr + notes.map((note) => `atp: ${note}\n`).join("");
     return { code: exitCode, stdout: written.stdout, stderr };
   } finally {
+    process.chdir(before);
     vi.restoreAllMocks();
   }
 }

@@ -34,9 +34,9 @@ beforeAll(async () => {
 });
 
 /** Runs to a folder of its own. */
-async function run(name: string, command: string, args: readonly string[]) {
+async function run(name: string, command: string, args: readonly string[], how = runHere) {
   const folder = join(out, name);
-  const result = await runCli([command, ...args, "--out", folder]);
+  const result = await how([command, ...args, "--out", folder]);
   expect(result.stderr).not.toMatch(/error|warning/);
   expect(result.code).toBe(0);
   const rows = (file: string) => rowsOf(join(folder, file));
@@ -75,11 +75,8 @@ describe.each(["ioi", "greater"])("every node of the float64 reference: %s", (be
     }
 
     const args = ["--model", DEMO, "--pairs", pairs, "--engine", testBackend(), "--metric", metric];
-    const { folder, rows, stdout } = await run(`truth-${behaviour}`, "sweep", [
-      ...args,
-      "--nodes",
-      "q,k,v,z,attnOut,mlpOut",
-    ]);
+    const nodes = ["--nodes", "q,k,v,z,attnOut,mlpOut"];
+    const { folder, rows, stdout } = await run(`truth-${behaviour}`, "sweep", [...args, ...nodes], runCli);
     expect((await readdir(folder)).sort()).toEqual(["metrics.csv", "ranked.csv", "summary.json"]);
     const ranked = await rows("ranked.csv");
     expect(ranked.length).toBe(wanted.size);
@@ -249,10 +246,8 @@ describe("sweep", () => {
 
   it("gives the same effects however little memory a pass may take", async () => {
     const args = [...FEW, "--nodes", "z,mlpOut", "--positions", "roles"];
-    const [wide, narrow] = await Promise.all([
-      run("wide", "sweep", args),
-      run("narrow", "sweep", [...args, "--activation-memory", "64KiB"]),
-    ]);
+    const wide = await run("wide", "sweep", args);
+    const narrow = await run("narrow", "sweep", [...args, "--activation-memory", "64KiB"]);
     const effects = async ({ rows }: typeof wide) =>
       new Map((await rows("ranked.csv")).map((row) => [row.node, Number(row.effect_mean)]));
     const [one, other] = [await effects(wide), await effects(narrow)];
@@ -440,7 +435,7 @@ describe("--help", () => {
     await symlink(join(projectRoot, "models"), join(cwd, "models"));
     for (const example of EXAMPLES.sweep) {
       const [, ...args] = example.split(" ");
-      const { code, stderr } = await runCli([...args, "--max-pairs", "2", "--engine", testBackend()], {
+      const { code, stderr } = await runHere([...args, "--max-pairs", "2", "--engine", testBackend()], {
         cwd,
       });
       expect(stderr).not.toMatch(/error|warning/);

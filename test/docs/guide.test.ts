@@ -2,12 +2,10 @@
 
 import { spawn } from "node:child_process";
 import { readFile, symlink } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import { makeProgram } from "../../src/cli/program.js";
-import { resultOf } from "../cli/run-cli.js";
+import { CLI_FILE, resultOf } from "../cli/run-cli.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
@@ -23,8 +21,7 @@ const program = makeProgram({ signal: new AbortController().signal, verbose: fal
 
 /** The same block for a shell in another folder, on the engine of the tests: a reader's runs on the best one there is. */
 function toRun(block: string): string {
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-  const atp = `'${process.execPath}' --import '${tsx}' '${join(projectRoot, "src/cli.ts")}'`;
+  const atp = `'${process.execPath}' '${CLI_FILE}'`;
   return block.replaceAll(CALL, (_, name: string) => {
     const command = program.commands.find((candidate) => candidate.name() === name);
     const hasEngine = command?.options.some(({ long }) => long === "--engine");

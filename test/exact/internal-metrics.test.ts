@@ -49,14 +49,15 @@ async function readByFullPass(
   return seen;
 }
 
-async function valueByHand(model: Model, prompt: readonly number[], site: HookPoint, layer: number) {
-  let data = new Float32Array();
-  const all = await logits(model, [prompt], (at, l, value) => {
-    if (at === site && l === layer) data = Float32Array.from(value.dataSync());
+/** The values of one run at every hook point and layer. */
+async function valuesByHand(model: Model, prompt: readonly number[]): Promise<Map<string, Float32Array>> {
+  const values = new Map<string, Float32Array>();
+  const all = await logits(model, [prompt], (point, layer, value) => {
+    values.set(`${layer}.${point}`, Float32Array.from(value.dataSync()));
     return value;
   });
   all.dispose();
-  return data;
+  return values;
 }
 
 describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
@@ -87,6 +88,7 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
   it("equals a full forward pass, patched and read by hand, at every site", async () => {
     const [pair] = ROLE_PAIRS;
     const T = pair.clean.length;
+    const sources = await valuesByHand(model, pair.corrupted);
     for (const of of byHand) {
       const base = await readByFullPass(model, pair.clean, pair, of);
       let changed = 0;
@@ -96,7 +98,8 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
           const indices = group?.indices ?? 1;
           const index = indices > 1 ? 1 : 0;
           const position = layer === 0 ? 1 : 2;
-          const source = await valueByHand(model, pair.corrupted, site, layer);
+          const source = sources.get(`${layer}.${site}`);
+          if (!source) throw new Error(`no values of ${site}`);
           const patched = await readByFullPass(model, pair.clean, pair, of, (at, l, value) => {
             if (at !== site || l !== layer) return value;
             const data = Float32Array.from(value.dataSync());

@@ -2,13 +2,16 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { connectQueue } from "../../../src/batch/queue/connection.js";
 import { parseQueueUrl } from "../../../src/batch/queue/queue-url.js";
 import { InputError, RunError } from "../../../src/errors.js";
 import { DEMO, runCli } from "../../cli/run-cli.js";
 import { freePort, RedisServer } from "../../support/redis-server.js";
 import { skipReason, titled } from "./queue-case.js";
+
+/** What this file starts is compiled: many processes. */
+vi.mock(import("../../../src/node-entry.js"), () => import("../../support/compiled-entry.js"));
 
 describe("URLs of queues", () => {
   it("have a host, and may have a port, a user, a password and a database", () => {

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Queue, Worker } from "bullmq";
 import type { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { hashJob, nameTask } from "../../../src/batch/identity.js";
 import { hashModel, ModelChanged } from "../../../src/batch/model-hash.js";
 import { type PreparedJob, prepareJob } from "../../../src/batch/prepare-job.js";
@@ -30,6 +30,9 @@ import {
   titled,
   writeJob,
 } from "./queue-case.js";
+
+/** What this file starts is compiled: many processes. */
+vi.mock(import("../../../src/node-entry.js"), () => import("../../support/compiled-entry.js"));
 
 /** Numbers of this process's children that make shards. */
 async function shardProcesses(): Promise<number[]> {

@@ -18,6 +18,7 @@ import type { QueueWorkerOptions } from "../../../src/batch/queue/queue-worker.j
 import type { QueueTimes } from "../../../src/batch/queue/shard-queue.js";
 import { ShardStore } from "../../../src/batch/store.js";
 import { DEMO, IOI } from "../../cli/run-cli.js";
+import { compiledFile } from "../../support/compiled.js";
 import { testBackend } from "../../support/engine.js";
 import { redisServerInstalled } from "../../support/redis-server.js";
 
@@ -159,7 +160,7 @@ export interface StartedWorker {
 export function startWorker(start: WorkerStart, env: Readonly<Record<string, string>> = {}): StartedWorker {
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
   const entry = fileURLToPath(new URL("worker-process.ts", import.meta.url));
-  const child = fork(entry, [JSON.stringify(start)], {
+  const child = fork(entry, [JSON.stringify(start), compiledFile("")], {
     execArgv: ["--import", tsx],
     env: { ...process.env, ...env },
   });

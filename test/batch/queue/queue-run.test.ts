@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Queue } from "bullmq";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { PreparedJob } from "../../../src/batch/prepare-job.js";
 import { readSubmission } from "../../../src/batch/queue/submission.js";
 import { resultOf, startCli } from "../../cli/run-cli.js";
@@ -19,6 +19,9 @@ import {
   titled,
   writeJob,
 } from "./queue-case.js";
+
+/** What this file starts is compiled: many processes. */
+vi.mock(import("../../../src/node-entry.js"), () => import("../../support/compiled-entry.js"));
 
 const PASSWORD = "s3cret:/?#@%";
 

@@ -1,11 +1,18 @@
-/** @file The worker of `startWorker`: that of the library, with the test's times. */
+/** @file The worker of `startWorker`: that of the library, as it was compiled, with the test's times. */
 
-import { connectQueue } from "../../../src/batch/queue/connection.js";
-import { parseQueueUrl } from "../../../src/batch/queue/queue-url.js";
-import { runQueueWorker } from "../../../src/batch/queue/queue-worker.js";
+import { pathToFileURL } from "node:url";
 import type { WorkerStart } from "./queue-case.js";
 
-const { url, ...start }: WorkerStart = JSON.parse(process.argv[2]);
+const [, , given, dist] = process.argv;
+const module = (path: string) => import(pathToFileURL(`${dist}/batch/queue/${path}`).href);
+const { connectQueue }: typeof import("../../../src/batch/queue/connection.js") =
+  await module("connection.js");
+const { parseQueueUrl }: typeof import("../../../src/batch/queue/queue-url.js") =
+  await module("queue-url.js");
+const { runQueueWorker }: typeof import("../../../src/batch/queue/queue-worker.js") =
+  await module("queue-worker.js");
+
+const { url, ...start }: WorkerStart = JSON.parse(given);
 const stop = new AbortController();
 process.on("SIGTERM", () => stop.abort());
 // A test that was killed leaves nobody behind.

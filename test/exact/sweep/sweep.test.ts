@@ -57,18 +57,26 @@ function logitDiff(
   return mean(answers) - mean(wrong);
 }
 
+/** The unpatched runs of one pair by hand. */
+async function runsByHand(model: Model, pair: Pair, direction: Direction) {
+  return {
+    base: await valuesByHand(model, basePrompt(pair, direction)),
+    source: await valuesByHand(model, sourcePrompt(pair, direction)),
+  };
+}
+
 /** The effect of a node by one full forward pass of one prompt, its values written over by hand. */
 async function effectByHand(
   model: Model,
   pair: Pair,
   direction: Direction,
   { site, layer, index = 0, position }: Node,
+  runs: Awaited<ReturnType<typeof runsByHand>>,
 ): Promise<number> {
   const span = spanInPair(position, pair);
   if (!span) return Number.NaN;
-  const source = (await valuesByHand(model, sourcePrompt(pair, direction))).get(`${layer}.${site}`);
+  const source = runs.source.get(`${layer}.${site}`);
   if (!source) throw new Error(`no values of ${site}`);
-  const base = await valuesByHand(model, basePrompt(pair, direction));
   const patched = await logits(model, [basePrompt(pair, direction)], (at, l, value) => {
     if (at !== site || l !== layer) return value;
     const data = Float32Array.from(value.dataSync());
@@ -85,7 +93,7 @@ async function effectByHand(
   const { vocabulary } = model.config;
   const after = logitDiff(Float32Array.from(patched.dataSync()), vocabulary, pair);
   patched.dispose();
-  return after - logitDiff(base.get("logits") ?? new Float32Array(), vocabulary, pair);
+  return after - logitDiff(runs.base.get("logits") ?? new Float32Array(), vocabulary, pair);
 }
 
 describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
@@ -128,10 +136,11 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
         const nodes = allNodes(space).filter((node) => mode !== "each" || node % 3 === 0);
         const { effects } = await sweep(space, nodes, { direction });
         for (const [p, pair] of PAIRS.entries()) {
+          const runs = await runsByHand(model, pair, direction);
           // Every node of one pair would take a minute: some of each site and layer.
           for (let n = p; n < nodes.length; n += mode === "each" ? 7 : 3) {
             const node = nodeAt(space, nodes[n]);
-            const wanted = await effectByHand(model, pair, direction, node);
+            const wanted = await effectByHand(model, pair, direction, node, runs);
             const got = effects[p * nodes.length + n];
             if (Number.isNaN(wanted)) expect(got, formatNodeId(node)).toBeNaN();
             else expect(Math.abs(got - wanted), formatNodeId(node)).toBeLessThan(TOLERANCE);
@@ -324,8 +333,9 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     const { effects, forwardEquivalents } = await sweep(space, nodes, {}, [PAIRS[0]]);
     expect([...effects]).toEqual([0, 0, 0]);
     expect(forwardEquivalents).toBe(2);
+    const runs = await runsByHand(model, PAIRS[0], "noising");
     for (const node of idle) {
-      expect(Math.abs(await effectByHand(model, PAIRS[0], "noising", node))).toBeLessThan(1e-6);
+      expect(Math.abs(await effectByHand(model, PAIRS[0], "noising", node, runs))).toBeLessThan(1e-6);
     }
     // Zeros differ from the base run everywhere.
     const zeros = await sweep(space, nodes, { source: zeroSource() }, [PAIRS[0]]);
