@@ -104,7 +104,8 @@ ${columns(RANKED_HEADER, 6).replaceAll(/^ {2}/gm, "                ")}
                 saturation_gap: mean |QK-fixed − plain estimate|: large where softmax saturates
                 cancellation_ratio: GradDrop ÷ plain contribution, both without QK fix: large where
                 paths cancel
-  summary.json  model, pairs, metric, options, engine, cost in forward passes and seconds
+  summary.json  model, pairs, metric, options, engine, cost in forward passes and seconds; where some
+                nodes were verified, agreement: how good their estimates were and what that leaves open
 `;
 
 /** Continues `OUTPUT`. */
@@ -179,6 +180,16 @@ ${columns(PATHS_HEADER, 4).replaceAll(/^ {2}/gm, "              ")}
               mean, se: signed mean over pairs and its standard error
               recovered: mean effect ÷ (mean metric of the source − of the base runs)
   paths.json  the same with model, pairs, metric, options, engine, cost in forward passes and seconds
+`;
+
+const AGREEMENT = `
+How far to trust the list, below the table, on the page, and as agreement in summary.json
+  estimates  rank correlation of estimates and exact effects of the verified nodes, and the largest
+             factor by which the estimate of one of the first rows was too small
+  open       which unverified nodes could belong above row k, and which rows could be displaced (marked
+             ? in the table), if one more estimate is too small by that factor. It is no bound: a node
+             whose estimate is more wrong than all of these is not covered
+  settle     the command that verifies all of these nodes; --confidence speaks of the others, too
 `;
 
 const CERTIFICATE = `
@@ -296,6 +307,7 @@ export const LOCALIZE_HELP =
   METHOD_LIST +
   NODES +
   OUTPUT +
+  AGREEMENT +
   CERTIFICATE +
   EXIT_CODES +
   examples(EXAMPLES.localize);
@@ -306,6 +318,7 @@ export const VERIFY_HELP =
   METRIC_LIST +
   NODES +
   OUTPUT +
+  AGREEMENT +
   metricsTable("with --also-metric: ") +
   EXIT_CODES +
   examples(EXAMPLES.verify);
