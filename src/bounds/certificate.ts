@@ -116,7 +116,7 @@ function claimsOf(facts: CertificateFacts): string[] {
     const said = `with ${level} confidence none of the ${unverified} unverified nodes has an average marginal effect of ${bound.toPrecision(DIGITS)} or more`;
     words.push(
       bound < threshold
-        ? `The top ${topK} are certain: ${said}, and the k-th verified contribution is ${threshold.toPrecision(DIGITS)}.`
+        ? `By average marginal effects the top ${topK} are certain: ${said}, and the k-th verified contribution is ${threshold.toPrecision(DIGITS)}. Patched alone, a node can have more.`
         : `Not certified within the budget of ${Math.round(facts.cost.budget)} forward equivalents: ${said}, but the k-th verified contribution is ${threshold.toPrecision(DIGITS)}.`,
     );
   }

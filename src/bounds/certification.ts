@@ -237,16 +237,20 @@ export class Certification {
     return undefined;
   }
 
-  /** Whether there is no more sampling: it would go beyond the budget, or verifying all nodes costs less, which is done. */
+  /**
+   * Whether there is no more sampling: it would go beyond the budget, or verifying all nodes costs less, or would not be possible
+   * any more after it. Then they are verified, if the budget allows it: no sampling is worth the one way that is sure to end.
+   */
   async #endsBefore(nodes: NodeSet, samples: number): Promise<boolean> {
     const pairs = this.estimated.pairs.length;
     const control = this.#byPair ? 0 : ESTIMATE_COST * pairs;
     const cost = this.#draws * (samples + 2 * pairs + control);
-    if (this.#costOf(nodes) <= Math.min(cost, this.#left())) {
+    const [rest, left] = [this.#costOf(nodes), this.#left()];
+    if (rest <= left && (rest <= cost || left - cost < rest)) {
       await this.#verify(nodes);
       return true;
     }
-    return cost > this.#left();
+    return cost > left;
   }
 
   /** Estimates of the nodes by pair, which are made once. */

@@ -1,7 +1,9 @@
 import * as tf from "@tensorflow/tfjs-core";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Certificate, certificateOf } from "../../src/bounds/certificate.js";
-import { certify } from "../../src/bounds/certify.js";
+import { certify, certifyWith } from "../../src/bounds/certify.js";
+import { type Measurements, measureHere } from "../../src/bounds/measurements.js";
 import { loadModel } from "../../src/checkpoint/load-model.js";
 import { estimate, type LocalizeOptions, localize, sweep } from "../../src/localize.js";
 import type { Model } from "../../src/model/model.js";
@@ -68,7 +70,7 @@ describe("by sampling on the demo model", () => {
       bound,
     );
     expect(certificate.claims[0]).toMatch(
-      /^The top 5 are certain: with 95 % confidence none of the \d+ unverified nodes has an average marginal effect of [\d.]+ or more, and the k-th verified contribution is [\d.]+\.$/,
+      /^By average marginal effects the top 5 are certain: with 95 % confidence none of the \d+ unverified nodes has an average marginal effect of [\d.]+ or more, and the k-th verified contribution is [\d.]+\. Patched alone, a node can have more\.$/,
     );
     // The bound is a statement on average marginal effects; where it speaks of nodes alone it holds here, too.
     const unverified = [...rankedNodes(truth)].filter(
@@ -131,6 +133,30 @@ describe("on the demo model", () => {
     expect(cut.certificate.claims).toEqual([
       "Not certified: the k-th verified contribution is 0, and nothing can be bounded below that; 30 nodes were not verified. Ask for a smaller top 60.",
     ]);
+  });
+
+  it("verifies every node before sampling that says nothing has used up what that takes", async () => {
+    const estimated = await estimate(model, pairs, SELECTION);
+    const { space } = estimated;
+    const exact = { metric, direction: "noising", batchSize: 64 } as const;
+    const here = measureHere(model, pairs, space, exact);
+    const random = fc.sample(fc.double({ min: -1, max: 1, noNaN: true }), { numRuns: 50_000, seed: 1 });
+    // Samples of a system that nothing can be learnt of: effects of ±1000 that have nothing to do with the subsets, for a forward
+    // pass each.
+    const measurements: Measurements = {
+      ...here,
+      sample: async (_, { first, end }) => ({
+        effects: Float64Array.from({ length: end - first }, (_sample, i) => 1000 * random[first + i]),
+        forwardEquivalents: end - first,
+      }),
+    };
+    const options = { topK: 5, confidence: 0.99, inclusion: 0.2, prevalenceSample: 0 };
+    const { certificate } = await certifyWith(model.config, estimated, measurements, options);
+    const { nodes, cost, sampling } = certificate;
+    expect(sampling?.looks.length).toBeGreaterThan(0);
+    expect(nodes.verified).toBe(nodes.total);
+    expect(certificate.certified).toBe(true);
+    expect(cost.verify + cost.sample).toBeLessThanOrEqual(cost.budget);
   });
 
   it("counts every draw of a noise source as a run", async () => {
