@@ -10,15 +10,21 @@ class ProcessesFirst extends BaseSequencer {
   }
 }
 
+/** Tests that compute and leave nothing behind: no environment, no mocks, no processes. */
+const COMPUTING = "test/{atp,atpstar,bounds,exact,model,nodes,prompts,sources}/**/*.test.ts";
+
+const shared = { pool: "forks", testTimeout: 120_000, hookTimeout: 120_000 } as const;
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     globalSetup: "test/support/compile-program.ts",
     sequence: { sequencer: ProcessesFirst },
-    // A TensorFlow.js engine is one per process and keeps its heap: a process for each file, two at a time.
-    pool: "forks",
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    projects: [
+      // A TensorFlow.js engine is one per process and keeps its heap: a process for each file, two at a time.
+      { test: { ...shared, name: "alone", include: ["test/**/*.test.ts"], exclude: [COMPUTING] } },
+      // These files need no heap of their own, and most compute for less time than an engine takes to start.
+      { test: { ...shared, name: "computing", include: [COMPUTING], isolate: false } },
+    ],
   },
 });
