@@ -230,7 +230,7 @@ Memory: what is needed in any case comes first, then activations get up to 1 GiB
 whenever they are needed. Results are bit for bit those of a run with more memory at the same batch
 size and --activation-memory. Exit code 2 says that --memory is too little. Forward equivalents of
 estimates are what they will be; those of exact patching (≤) are upper bounds. Time follows from a
-measurement of one second: this engine's products at the model's shapes, this file's reading.
+measurement of two seconds: this engine's products at the model's shapes, this file's reading.
 `;
 
 const EXIT_CODES = `

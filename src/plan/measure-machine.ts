@@ -1,6 +1,6 @@
 /**
  * @file How fast this machine is: its engine's matrix product at the shapes of a model, and reading and widening weights from
- * its own file. Takes about a second. A file that was read a moment ago comes from memory, not from the disk.
+ * its own file. Takes about two seconds. A file that was read a moment ago comes from memory, not from the disk.
  */
 
 import * as tf from "@tensorflow/tfjs-core";
@@ -21,7 +21,7 @@ export interface MachineRates {
 }
 
 /** For each of the two. */
-const SECONDS = 0.5;
+const SECONDS = 1;
 /** Beyond this size a product is as fast as any; the matrix is made for the purpose. */
 const MOST_ROWS = 4096;
 /** Values of a layer that are read together, 256 MiB; the first time only warms up. */
