@@ -74,10 +74,15 @@ export function printRun(
   );
 }
 
-function certificateLines({ certified, claims, assumptions, cost }: Certificate): string[] {
+function certainText(certified: boolean, { total, verified }: Certificate["nodes"]): string {
+  if (!certified) return "no";
+  return verified === total ? "yes" : "yes, by average marginal effects";
+}
+
+function certificateLines({ certified, nodes, claims, assumptions, cost }: Certificate): string[] {
   return [
     labelled([
-      ["certain", certified ? "yes" : "no"],
+      ["certain", certainText(certified, nodes)],
       ...claims.map((claim) => ["claim", claim] as const),
       ...assumptions.map((assumption) => ["assumed", assumption] as const),
       ["sampled", `${cost.sample.toFixed(1)} of the forward equivalents of verify`],
