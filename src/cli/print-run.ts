@@ -2,7 +2,7 @@
 
 import { METHOD_DESCRIPTIONS } from "../atpstar/methods.js";
 import type { Certificate } from "../bounds/certificate.js";
-import { agreementLines, openRows } from "../report/agreement-text.js";
+import { agreementLines, isOpen, openRows } from "../report/agreement-text.js";
 import { rankedTable, withSign } from "../report/ranked-table.js";
 import type { RunSummary } from "../report/summary.js";
 import { printResult } from "./context.js";
@@ -59,7 +59,7 @@ export function printRun(
   const open = openRows(agreement, certain);
   const table = rankedTable(
     rows.filter(({ rank }) => rank <= SHOWN_ROWS),
-    ({ rank }) => open !== undefined && rank >= open.first && rank <= open.last,
+    ({ rank }) => isOpen(open, rank),
   );
   printResult(
     [

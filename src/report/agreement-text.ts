@@ -82,11 +82,18 @@ function safeText(rows: number): string {
   return `row${rows === 1 ? " 1 is" : `s 1 to ${rows} are`} safe from them`;
 }
 
-/** Ranks of the first k rows that unverified nodes could displace, first and last; undefined where there are none. */
-export function openRows(
-  agreement: Agreement | undefined,
-  certain: boolean,
-): { readonly first: number; readonly last: number } | undefined {
+/** Ranks, both included. */
+export interface OpenRows {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** The rows among the first k that unverified nodes could displace; undefined where there are none. */
+export function openRows(agreement: Agreement | undefined, certain: boolean): OpenRows | undefined {
   if (agreement === undefined || certain || agreement.settledRows >= agreement.topK) return undefined;
   return { first: agreement.settledRows + 1, last: agreement.topK };
+}
+
+export function isOpen(open: OpenRows | undefined, rank: number): boolean {
+  return open !== undefined && rank >= open.first && rank <= open.last;
 }

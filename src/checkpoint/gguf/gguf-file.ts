@@ -9,7 +9,7 @@ import { GGMLQuantizationType, GGUFValueType, gguf } from "@huggingface/gguf";
 import { InputError } from "../../errors.js";
 import { readBytes } from "../read-bytes.js";
 import { openFile, StoredTensors, type TensorEntry } from "../stored-tensors.js";
-import { bytesOf, GGUF_TYPES, isStoredType } from "../stored-types.js";
+import { bytesOf, GGUF_TYPES, isStoredType, valuesPerBlock } from "../stored-types.js";
 
 /** The file's key-value pairs, in its order. Integers of 64 bits are bigints. */
 export type GgufMetadata = ReadonlyMap<string, unknown>;
@@ -66,7 +66,9 @@ async function readHeader(handle: FileHandle, file: string) {
   }
   checkWhole(metadata, file);
   const entries = tensorEntries(header, metadata, size, file);
-  const quantized = [...entries.values()].find(({ dtype }) => !["F32", "F16", "BF16", "F64"].includes(dtype));
+  const quantized = [...entries.values()].some(
+    ({ dtype }) => isStoredType(dtype) && valuesPerBlock(dtype) > 1,
+  );
   const version = metadata.get("general.quantization_version");
   if (quantized && version !== undefined && Number(version) !== QUANTIZATION_VERSION) {
     throw broken(

@@ -1,11 +1,11 @@
 /** @file The ranked list: its words, its filters, and the first rows as a table for paper and for browsers without scripts. */
 
 import type { RankedNode } from "../../nodes/ranking.js";
+import { isOpen, type OpenRows } from "../agreement-text.js";
 import { visibleText } from "../visible-text.js";
 import { html, type Markup } from "./markup.js";
 import { MISSED_TEXT } from "./missed-nodes.js";
 import { measuredNumber, plainNumber, signedNumber, signedPercent } from "./number-text.js";
-import type { OpenRows } from "./page-data.js";
 import type { RankedContent } from "./ranked-content.js";
 
 /** @param open the rows that unverified nodes could displace */
@@ -50,6 +50,6 @@ function firstRows(rows: readonly RankedNode[], total: number, open: OpenRows | 
 <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
 <tbody>${rows.map(
     (row) =>
-      html`<tr><td>${row.rank}${open && row.rank >= open.first && row.rank <= open.last ? "?" : ""}</td><td>${row.node}</td><td><bdi>${row.token === undefined ? "" : visibleText(row.token)}</bdi></td><td>${plain(row.contribution)}</td><td>${signed(row.effectMean)}</td><td>${plain(row.effectSe)}</td><td>${signed(row.estimateMean)}</td><td>${plain(row.estimateSe)}</td><td>${row.recovered === undefined ? "" : signedPercent(row.recovered)}</td></tr>\n`,
+      html`<tr><td>${row.rank}${isOpen(open, row.rank) ? "?" : ""}</td><td>${row.node}</td><td><bdi>${row.token === undefined ? "" : visibleText(row.token)}</bdi></td><td>${plain(row.contribution)}</td><td>${signed(row.effectMean)}</td><td>${plain(row.effectSe)}</td><td>${signed(row.estimateMean)}</td><td>${plain(row.estimateSe)}</td><td>${row.recovered === undefined ? "" : signedPercent(row.recovered)}</td></tr>\n`,
   )}</tbody></table>`;
 }

@@ -74,15 +74,10 @@ export interface Figure {
 /** Colours and fonts; an ECharts theme. */
 export type Theme = Readonly<Record<string, unknown>>;
 
-export interface OpenRows {
-  readonly first: number;
-  readonly last: number;
-}
-
 export interface PageData {
   readonly ranked?: RankedColumns;
-  /** Ranks of the rows that unverified nodes could displace, as `agreement` of summary.json has it; both included. */
-  readonly openRows?: OpenRows;
+  /** Ranks of the rows that unverified nodes could displace, both included: `OpenRows`. */
+  readonly openRows?: { readonly first: number; readonly last: number };
   readonly sheets: readonly Sheet[];
   readonly figures: readonly Figure[];
   readonly themes: { readonly light: Theme; readonly dark: Theme };
