@@ -1,6 +1,9 @@
 /**
  * @file The two ways a call can fail, told apart by type so that a command line can tell them apart by exit code; and how errors
  * of the system are told apart.
+ */
+
+import { shownMessage } from "./shown-text.js";
 
 /**
  * The caller gave something unusable: a malformed file, an unknown node, a prompt that does not fit. Messages name
@@ -8,11 +11,19 @@
  */
 export class InputError extends Error {
   override readonly name = "InputError";
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(shownMessage(message), options);
+  }
 }
 
 /** The input was fine and the work failed: a download broke off, a metric is not a number. Exit code 1. */
 export class RunError extends Error {
   override readonly name = "RunError";
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(shownMessage(message), options);
+  }
 }
 
 /** The code of an error of the file system or a socket, such as `ENOENT`; undefined for what has none. */

@@ -1,6 +1,7 @@
 /** @file What is wrong with input that zod has checked, in words: which field, what was expected, what is there. */
 
 import { z } from "zod";
+import { shown } from "./shown-text.js";
 
 type ErrorText = (issue: { readonly input?: unknown }) => string;
 
@@ -48,7 +49,7 @@ function describeValue(value: unknown): string {
   if (value === undefined) return "nothing (the field is missing)";
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
-  if (typeof value === "string") return `the text ${JSON.stringify(value)}`;
+  if (typeof value === "string") return `the text ${shown(value)}`;
   if (typeof value === "object") return "an object";
   return String(value);
 }

@@ -1,6 +1,7 @@
 /** @file The four gradient methods by name. */
 
 import { InputError } from "../errors.js";
+import { shown } from "../shown-text.js";
 
 export const METHODS = ["atp", "atp+qkfix", "atp+graddrop", "atp*"] as const;
 
@@ -30,6 +31,6 @@ export function partsOf(method: Method): MethodParts {
 /** @throws InputError for any other name */
 export function parseMethod(name: string): Method {
   const method = METHODS.find((known) => known === name);
-  if (!method) throw new InputError(`parseMethod: expected one of ${METHODS.join(", ")}, got "${name}"`);
+  if (!method) throw new InputError(`parseMethod: expected one of ${METHODS.join(", ")}, got ${shown(name)}`);
   return method;
 }

@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { InputError } from "../errors.js";
 import { issueText } from "../field-errors.js";
+import { shown } from "../shown-text.js";
 import { type JobSpec, jobSpecSchema } from "./spec.js";
 
 /**
@@ -32,7 +33,7 @@ function parse(text: string, file: string): unknown {
     const at = errorOffset(text);
     const before = text.slice(0, at).split("\n");
     const place = `${file}:${before.length}:${(before.at(-1)?.length ?? 0) + 1}`;
-    const got = at < text.length ? JSON.stringify(text[at]) : "the end of the file";
+    const got = at < text.length ? shown(text[at]) : "the end of the file";
     throw new InputError(`readJobSpec: ${place}: expected JSON, got ${got}`);
   }
 }

@@ -7,6 +7,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises
 import { join } from "node:path";
 import { codeOf, RunError } from "../errors.js";
 import { removeLeftovers, writeAll, writeAtomically } from "../report/atomic-file.js";
+import { shown } from "../shown-text.js";
 import { HASH } from "./identity.js";
 import { type ByteSource, bytesAsSource, readShard, shardPieces } from "./shard-file.js";
 import type { ShardResult } from "./shard-result.js";
@@ -103,7 +104,7 @@ export class ShardStore {
   /** The only way from a name to a path: nothing but a hash becomes one. */
   #path(name: string): string {
     if (!HASH.test(name))
-      throw new RunError(`ShardStore: expected a name of 64 hexadecimal digits, got ${JSON.stringify(name)}`);
+      throw new RunError(`ShardStore: expected a name of 64 hexadecimal digits, got ${shown(name)}`);
     return join(this.folder, `${name}${SUFFIX}`);
   }
 

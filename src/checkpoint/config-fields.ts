@@ -6,6 +6,7 @@
 import { basename } from "node:path";
 import { z } from "zod";
 import { InputError } from "../errors.js";
+import { shown } from "../shown-text.js";
 import { parseJson, readText } from "./json-file.js";
 
 export class ConfigFields {
@@ -65,7 +66,7 @@ export class ConfigFields {
   /** The error for a field whose value cannot be used. */
   error(name: string, expected: string): InputError {
     const value = this.values[name];
-    const found = value === undefined ? "no such field" : JSON.stringify(value);
+    const found = value === undefined ? "no such field" : shown(value);
     return new InputError(
       `loadModel: expected ${this.nameOf(name)} of ${this.file} to be ${expected}, got ${found}`,
     );

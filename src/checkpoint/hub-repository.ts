@@ -3,6 +3,7 @@
  */
 import { type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { InputError, RunError } from "../errors.js";
+import { shown } from "../shown-text.js";
 import { CONFIG_FILE, isCommit } from "./hub-cache.js";
 import type { HubConnection } from "./hub-connection.js";
 import { INDEX_FILE, WEIGHTS_FILE } from "./safetensors-index.js";
@@ -40,7 +41,7 @@ export async function readRepository(
   const { sha: commit } = await modelInfo({ ...at, name: id, revision, additionalFields: ["sha"] });
   if (!isCommit(commit)) {
     throw new RunError(
-      `resolveCheckpoint: ${id}: expected ${connection.endpoint} to name a commit, got "${commit}"`,
+      `resolveCheckpoint: ${id}: expected ${connection.endpoint} to name a commit, got ${shown(commit)}`,
     );
   }
   const entries = new Map<string, ListFileEntry>();

@@ -7,6 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { getHFHubCachePath, HUB_URL } from "@huggingface/hub";
 import { InputError } from "../errors.js";
+import { shown } from "../shown-text.js";
 
 export interface HubSettings {
   /** The hub's address without a trailing slash: `HF_ENDPOINT`. */
@@ -35,7 +36,9 @@ export async function readHubSettings(): Promise<HubSettings> {
 function readEndpoint(value: string | undefined): string {
   if (!value) return HUB_URL;
   if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) {
-    throw new InputError(`resolveCheckpoint: HF_ENDPOINT: expected an http or https address, got "${value}"`);
+    throw new InputError(
+      `resolveCheckpoint: HF_ENDPOINT: expected an http or https address, got ${shown(value)}`,
+    );
   }
   return value.replace(/\/+$/, "");
 }

@@ -5,6 +5,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { InputError, RunError } from "../errors.js";
+import { shown } from "../shown-text.js";
 import { isGgufPath } from "./gguf/gguf-file.js";
 import {
   cachedSnapshot,
@@ -103,16 +104,20 @@ function parseHubName(text: string, revisionOption: string | undefined): HubName
   const looksLikePath = /^(?:\.\.?$|\.\.?\/|\/|~)|\\|\/.*\/|\/$/.test(id);
   if (looksLikePath) throw new InputError(`resolveCheckpoint: folder not found: ${text}`);
   if (!HUB_ID.test(id) || id.includes("..") || id.includes("--")) {
-    throw new InputError(`resolveCheckpoint: expected a folder or a model id (owner/name), got "${text}"`);
+    throw new InputError(
+      `resolveCheckpoint: expected a folder or a model id (owner/name), got ${shown(text)}`,
+    );
   }
   const inText = afterAt.length > 0 ? afterAt.join("@") : undefined;
   if (inText !== undefined && revisionOption !== undefined && inText !== revisionOption) {
-    throw new InputError(`resolveCheckpoint: expected one revision, got "${inText}" and "${revisionOption}"`);
+    throw new InputError(
+      `resolveCheckpoint: expected one revision, got ${shown(inText)} and ${shown(revisionOption)}`,
+    );
   }
   const revision = inText ?? revisionOption ?? DEFAULT_REVISION;
   if (!REVISION.test(revision)) {
     throw new InputError(
-      `resolveCheckpoint: ${id}: expected a branch, tag or commit as revision, got "${revision}"`,
+      `resolveCheckpoint: ${id}: expected a branch, tag or commit as revision, got ${shown(revision)}`,
     );
   }
   return { id, revision };

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { InputError } from "../errors.js";
+import { shown } from "../shown-text.js";
 import { parseJson } from "./json-file.js";
 
 export const WEIGHTS_FILE = "model.safetensors";
@@ -27,7 +28,7 @@ export function parseWeightMap(text: string, index: string): Readonly<Record<str
   for (const [name, shard] of Object.entries(weightMap)) {
     if (!SHARD_NAME.test(shard)) {
       throw new InputError(
-        `loadModel: expected weight_map of ${index} to name safetensors files beside it, got "${shard}" for ${name}`,
+        `loadModel: expected weight_map of ${index} to name safetensors files beside it, got ${shown(shard)} for ${name}`,
       );
     }
   }

@@ -11,6 +11,7 @@ import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { InputError } from "../errors.js";
 import type { Tokenizer } from "../model/model.js";
+import { shown } from "../shown-text.js";
 import { parseJson, readText } from "./json-file.js";
 
 const TOKENIZER_FILE = "tokenizer.json";
@@ -99,7 +100,7 @@ function wrap(library: LibraryTokenizer, size: number): Tokenizer {
       if (known.length < ids.length) {
         const unknown = tokens[ids.indexOf(undefined)];
         throw new InputError(
-          `encode: expected text that the tokenizer has tokens for, got "${unknown}" in "${text}"`,
+          `encode: expected text that the tokenizer has tokens for, got ${shown(unknown)} in ${shown(text)}`,
         );
       }
       return known;

@@ -1,5 +1,7 @@
 /** @file What a command gets from the process it runs in. */
 
+import { shownLines, shownMessage } from "../shown-text.js";
+
 export interface CliContext {
   /** Aborted by Ctrl-C or SIGTERM, with an `Interrupted` as the reason. */
   readonly signal: AbortSignal;
@@ -11,10 +13,10 @@ export interface CliContext {
 
 /** A result: the only thing that goes to stdout, so that it can be piped. */
 export function printResult(text: string): void {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${shownLines(text)}\n`);
 }
 
 /** Everything else. */
 export function printNote(text: string): void {
-  process.stderr.write(`atp: ${text}\n`);
+  process.stderr.write(`atp: ${shownMessage(text)}\n`);
 }

@@ -4,6 +4,7 @@
  */
 
 import { InputError } from "../errors.js";
+import { shown } from "../shown-text.js";
 import { startNative } from "./native.js";
 import { startWasm } from "./wasm.js";
 
@@ -48,7 +49,7 @@ function keep(running: Engine, { prefer }: EngineOptions): Engine {
   if (prefer !== undefined && prefer !== running.backend) {
     throw new InputError(
       `startEngine: expected prefer to be the running engine "${running.backend}" (tensors cannot move to another ` +
-        `engine within a process), got "${prefer}"`,
+        `engine within a process), got ${shown(prefer)}`,
     );
   }
   return running;
@@ -57,9 +58,7 @@ function keep(running: Engine, { prefer }: EngineOptions): Engine {
 async function start({ prefer, verbose = false }: EngineOptions): Promise<Engine> {
   if (prefer === "wasm") return { backend: "wasm", device: await startWasm(), reason: ASKED_FOR };
   if (prefer !== undefined && prefer !== "tensorflow") {
-    throw new InputError(
-      `startEngine: expected prefer to be "tensorflow" or "wasm", got "${String(prefer)}"`,
-    );
+    throw new InputError(`startEngine: expected prefer to be "tensorflow" or "wasm", got ${shown(prefer)}`);
   }
   const native = await startNative(verbose);
   if ("device" in native) {

@@ -14,6 +14,7 @@ import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
 import { groupOf, type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
 import type { Pair } from "../prompts/pair.js";
+import { shown } from "../shown-text.js";
 import type { NodeSets } from "./node-sets.js";
 
 export const WINDOW_AXES = ["layers", "positions"] as const;
@@ -37,7 +38,7 @@ export function parseWindowShape(text: string): WindowShape {
   const over = WINDOW_AXES.find((axis) => axis === name);
   if (!over || !/^\d+$/.test(width ?? "") || Number(width) < 2 || text !== `${name}:${width}`) {
     throw new InputError(
-      `parseWindowShape: expected layers or positions, a colon and a width of 2 or more, such as layers:3, got "${text}"`,
+      `parseWindowShape: expected layers or positions, a colon and a width of 2 or more, such as layers:3, got ${shown(text)}`,
     );
   }
   return { over, width: Number(width) };
@@ -63,7 +64,7 @@ export function parseWindow(id: string): Window {
   const width = Number(to) - Number(from) + 1;
   if (!(width >= 2)) {
     throw new InputError(
-      `parseWindow: expected the id of a window such as "L3-5.mlpOut@7" or "L3.z[2]@7-9", got "${id}"`,
+      `parseWindow: expected the id of a window such as "L3-5.mlpOut@7" or "L3.z[2]@7-9", got ${shown(id)}`,
     );
   }
   const node = match ? `L${match.layer}${match.rest}` : (atPositions?.node ?? "");

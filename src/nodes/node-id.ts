@@ -5,6 +5,7 @@
 
 import { InputError } from "../errors.js";
 import { isSite, SITES, type Site, siteIndex } from "../model/sites.js";
+import { shown } from "../shown-text.js";
 
 /** A position in the prompt, the name of a role, or "*" for all positions at once. */
 export type NodePosition = number | string;
@@ -37,18 +38,18 @@ export function parseNodeId(id: string): Node {
   const position = match ? parsePosition(match[4]) : undefined;
   if (!match || position === undefined) {
     throw new InputError(
-      `parseNodeId: expected a node id such as "L3.z[5]@12", "L4.mlpOut@7", "L2.k[1]@end" or "L0.q[2]@*", got "${id}"`,
+      `parseNodeId: expected a node id such as "L3.z[5]@12", "L4.mlpOut@7", "L2.k[1]@end" or "L0.q[2]@*", got ${shown(id)}`,
     );
   }
   const [, layer, site, index] = match;
   if (!isSite(site)) {
     throw new InputError(
-      `parseNodeId: expected one of the sites ${SITES.join(", ")}, got "${site}" in "${id}"`,
+      `parseNodeId: expected one of the sites ${SITES.join(", ")}, got ${shown(site)} in ${shown(id)}`,
     );
   }
   if ((siteIndex(site) === "none") !== (index === undefined)) {
     const expected = siteIndex(site) === "none" ? "no index" : `a ${siteIndex(site)} index in brackets`;
-    throw new InputError(`parseNodeId: expected ${expected} after "${site}", got "${id}"`);
+    throw new InputError(`parseNodeId: expected ${expected} after ${shown(site)}, got ${shown(id)}`);
   }
   return {
     layer: Number(layer),

@@ -9,6 +9,7 @@
 import { InputError } from "../errors.js";
 import type { ModelConfig } from "../model/config.js";
 import { isSite, SITES, type Site, siteIndex, siteSize, sitesOf } from "../model/sites.js";
+import { shown } from "../shown-text.js";
 import { formatNodeId, type Node, type NodePosition } from "./node-id.js";
 
 /** Nodes that are patched together: flat numbers of a node space. */
@@ -69,7 +70,7 @@ export function parseSites(selection: string, config: ModelConfig): Site[] {
   if (names.includes("all")) return sitesOf(config);
   return names.map((name) => {
     if (isSite(name)) return name;
-    throw new InputError(`parseSites: expected "all" or sites among ${SITES.join(", ")}, got "${name}"`);
+    throw new InputError(`parseSites: expected "all" or sites among ${SITES.join(", ")}, got ${shown(name)}`);
   });
 }
 

@@ -5,6 +5,7 @@
 
 import { InputError } from "../errors.js";
 import type { Pair } from "../prompts/pair.js";
+import { shown } from "../shown-text.js";
 import { ALL_POSITIONS, type NodePosition } from "./node-id.js";
 
 export const POSITION_MODES = ["each", "roles", "all"] as const;
@@ -24,7 +25,9 @@ type Positioned = Pick<Pair, "clean" | "roles">;
 export function parsePositionMode(name: string): PositionMode {
   const mode = POSITION_MODES.find((known) => known === name);
   if (!mode) {
-    throw new InputError(`parsePositionMode: expected one of ${POSITION_MODES.join(", ")}, got "${name}"`);
+    throw new InputError(
+      `parsePositionMode: expected one of ${POSITION_MODES.join(", ")}, got ${shown(name)}`,
+    );
   }
   return mode;
 }

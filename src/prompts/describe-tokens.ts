@@ -3,12 +3,13 @@
  */
 
 import type { Tokenizer } from "../model/model.js";
+import { shown } from "../shown-text.js";
 
 /** One token: its text in quotes (JSON escapes) and its id, or the id alone where no text is known. */
 export function describeToken(id: number, tokenizer: Tokenizer | undefined): string {
   // A model's vocabulary may be padded beyond its tokenizer's: such ids have no text.
   if (tokenizer === undefined || id >= tokenizer.size) return String(id);
-  return `${JSON.stringify(tokenizer.tokenText(id))} (${id})`;
+  return `${shown(tokenizer.tokenText(id))} (${id})`;
 }
 
 /** Several tokens on one line, separated by commas. */

@@ -5,6 +5,7 @@
  */
 
 import { InputError } from "../errors.js";
+import { shown } from "../shown-text.js";
 import type { Pair } from "./pair.js";
 
 export const DIRECTIONS = ["noising", "denoising"] as const;
@@ -16,7 +17,7 @@ export type Direction = (typeof DIRECTIONS)[number];
 export function parseDirection(name: string): Direction {
   const direction = DIRECTIONS.find((known) => known === name);
   if (!direction)
-    throw new InputError(`parseDirection: expected one of ${DIRECTIONS.join(", ")}, got "${name}"`);
+    throw new InputError(`parseDirection: expected one of ${DIRECTIONS.join(", ")}, got ${shown(name)}`);
   return direction;
 }
 

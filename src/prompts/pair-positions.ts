@@ -3,6 +3,7 @@
  */
 
 import { InputError } from "../errors.js";
+import { shown } from "../shown-text.js";
 
 /** Role names stand after `@` in node ids, so they can be neither `*` nor a number nor contain what ids are made of. */
 const ROLE_NAME = /^[A-Za-z_][A-Za-z0-9_-]*$/;
@@ -22,7 +23,7 @@ export function resolveRoles(
     Object.entries(roles).map(([role, position]) => {
       if (!ROLE_NAME.test(role)) {
         throw new InputError(
-          `roles: expected role names of letters, digits, "_" and "-" that start with a letter or "_", got ${JSON.stringify(role)}`,
+          `roles: expected role names of letters, digits, "_" and "-" that start with a letter or "_", got ${shown(role)}`,
         );
       }
       return [role, resolvePosition(position, length, `roles.${role}`)];
@@ -51,7 +52,7 @@ export function resolveMetricPosition(
   if (resolved === undefined) {
     const known =
       roles.size > 0 ? `one of ${[...roles.keys()].join(", ")}` : "a number, as the pair has no roles";
-    throw new InputError(`${field}: expected ${known}, got the role ${JSON.stringify(position)}`);
+    throw new InputError(`${field}: expected ${known}, got the role ${shown(position)}`);
   }
   return resolved;
 }

@@ -6,6 +6,7 @@
 import { InputError } from "../errors.js";
 import type { ModelConfig } from "../model/config.js";
 import type { Tokenizer } from "../model/model.js";
+import { shown } from "../shown-text.js";
 import { describeToken, describeTokens } from "./describe-tokens.js";
 
 /** What a pair is checked against; a `Model` is one. */
@@ -60,9 +61,9 @@ export function answerTokens(
   ids.forEach((id, i) => {
     const first = ids.indexOf(id);
     if (first < i) {
-      const shown = describeToken(id, context.tokenizer);
+      const token = describeToken(id, context.tokenizer);
       throw new InputError(
-        `${field}: expected each token once, got ${shown} at ${field}[${first}] and at ${field}[${i}]`,
+        `${field}: expected each token once, got ${token} at ${field}[${first}] and at ${field}[${i}]`,
       );
     }
   });
@@ -73,10 +74,10 @@ function singleToken(text: string, field: string, context: PairContext): number 
   const ids = tokenize(text, false, field, context);
   const [id] = ids;
   if (id !== undefined && ids.length === 1) return id;
-  const shown = ids.length === 0 ? "" : `: ${describeTokens(ids, context.tokenizer)}`;
+  const tokens = ids.length === 0 ? "" : `: ${describeTokens(ids, context.tokenizer)}`;
   const hint = context.tokenizer === undefined ? "" : spaceHint(text, context.tokenizer);
   throw new InputError(
-    `${field}: expected exactly 1 token, got ${ids.length} for ${JSON.stringify(text)}${shown}${hint}`,
+    `${field}: expected exactly 1 token, got ${ids.length} for ${shown(text)}${tokens}${hint}`,
   );
 }
 
@@ -86,18 +87,18 @@ function spaceHint(text: string, tokenizer: Tokenizer): string {
   const other = spaced ? text.trimStart() : ` ${text}`;
   const ids = other.trim() === "" ? [] : tokenizer.encode(other, false);
   if (ids.length !== 1) return "";
-  return `; ${JSON.stringify(other)} ${spaced ? "without" : "with"} a leading space is 1 token`;
+  return `; ${shown(other)} ${spaced ? "without" : "with"} a leading space is 1 token`;
 }
 
 function tokenize(text: string, special: boolean, field: string, { tokenizer }: PairContext): number[] {
   if (tokenizer === undefined) {
     throw new InputError(
-      `${field}: expected token ids, got the text ${JSON.stringify(text)}, and this model has no tokenizer.json`,
+      `${field}: expected token ids, got the text ${shown(text)}, and this model has no tokenizer.json`,
     );
   }
   const unknown = unknownWords(text, tokenizer);
   if (unknown.length > 0) {
-    const words = unknown.map((word) => JSON.stringify(word)).join(", ");
+    const words = unknown.map((word) => shown(word)).join(", ");
     const standIn = describeTokens([tokenizer.unknownId ?? 0], tokenizer);
     throw new InputError(
       `${field}: expected text the tokenizer knows, got ${words}, which it would read as ${standIn}`,

@@ -1,8 +1,8 @@
 /** @file The top of a ranked list as a table for a terminal. */
 
 import type { RankedNode } from "../nodes/ranking.js";
+import { visibleText } from "../shown-text.js";
 import { type Column, tableOf } from "./plain-table.js";
-import { visibleText } from "./visible-text.js";
 
 /** Digits of the largest number of the table that are shown; the others are lined up with it. */
 const SIGNIFICANT_DIGITS = 4;

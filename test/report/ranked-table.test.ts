@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { rankedTable, withSign } from "../../src/report/ranked-table.js";
-import { visibleText } from "../../src/report/visible-text.js";
+import { visibleText } from "../../src/shown-text.js";
 import { row } from "./rows.js";
 
 describe("rankedTable", () => {

@@ -8,6 +8,7 @@ import type { ChildProcess } from "node:child_process";
 import { setTimeout } from "node:timers/promises";
 import { InputError, RunError } from "../../errors.js";
 import { forkProgram } from "../../node-entry.js";
+import { shown } from "../../shown-text.js";
 import { ModelChanged } from "../model-hash.js";
 import type { NamedTask } from "../shard-task.js";
 import { type ChildMessage, childMessageSchema, type ParentMessage, type ShardPlaces } from "./messages.js";
@@ -109,7 +110,7 @@ export class ShardProcess {
     else
       this.#question?.fail(
         new RunError(
-          `worker process ${this.#child?.pid}: expected an answer, got ${JSON.stringify(message).slice(0, SHOWN_CHARACTERS)}`,
+          `worker process ${this.#child?.pid}: expected an answer, got ${shown(message, SHOWN_CHARACTERS)}`,
         ),
       );
   }

@@ -7,6 +7,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { GGMLQuantizationType, GGUFValueType, gguf } from "@huggingface/gguf";
 import { InputError } from "../../errors.js";
+import { shown } from "../../shown-text.js";
 import { readBytes } from "../read-bytes.js";
 import { openFile, StoredTensors, type TensorEntry } from "../stored-tensors.js";
 import { bytesOf, GGUF_TYPES, isStoredType, valuesPerBlock } from "../stored-types.js";
@@ -109,7 +110,7 @@ function broken(file: string, expected: string, found: string): InputError {
 /** One whole model, not an adapter or a part. */
 function checkWhole(metadata: GgufMetadata, file: string): void {
   const type = metadata.get("general.type") ?? "model";
-  if (type !== "model") throw broken(file, 'general.type "model"', JSON.stringify(type));
+  if (type !== "model") throw broken(file, 'general.type "model"', shown(type));
   const parts = Number(metadata.get("split.count") ?? 1);
   if (parts > 1) {
     throw broken(

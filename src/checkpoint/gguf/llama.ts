@@ -7,6 +7,7 @@
 
 import { InputError } from "../../errors.js";
 import type { ModelConfig } from "../../model/config.js";
+import { shown } from "../../shown-text.js";
 import { LLAMA_TRAITS } from "../families/llama.js";
 import { type LlamaNames, type LlamaTraits, planLlama, readLlamaConfig } from "../families/llama-like.js";
 import { QWEN2_TRAITS } from "../families/qwen2.js";
@@ -107,7 +108,7 @@ function scaling(metadata: GgufMetadata, file: string, name: string): Record<str
   if (type === "linear")
     return { rope_scaling: { type, factor: metadata.get(`${name}.rope.scaling.factor`) } };
   throw new InputError(
-    `loadModel: expected ${key} of ${file} to be none or linear (other rotary scalings are not supported), got ${JSON.stringify(type)}`,
+    `loadModel: expected ${key} of ${file} to be none or linear (other rotary scalings are not supported), got ${shown(type)}`,
   );
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { InputError } from "../../errors.js";
+import { shown } from "../../shown-text.js";
 import { ConfigFields } from "../config-fields.js";
 import type { GgufMetadata } from "./gguf-file.js";
 
@@ -63,10 +64,4 @@ export function metadataFields(
     }
   }
   return new ConfigFields(file, values, (field) => names.get(field) ?? field);
-}
-
-/** A value in an error text; long ones are cut. */
-function shown(value: unknown): string {
-  const text = JSON.stringify(value, (_, part: unknown) => (typeof part === "bigint" ? Number(part) : part));
-  return text.length <= 80 ? text : `${text.slice(0, 77)}…`;
 }

@@ -1,6 +1,7 @@
 /** @file The architectures of GGUF files that are supported, by their `general.architecture`. */
 
 import { InputError } from "../../errors.js";
+import { shown } from "../../shown-text.js";
 import type { GgufArchitecture } from "./architecture.js";
 import type { GgufMetadata } from "./gguf-file.js";
 import { gpt2 } from "./gpt2.js";
@@ -20,6 +21,6 @@ export function architectureOf(metadata: GgufMetadata, file: string): GgufArchit
   if (architecture) return architecture;
   throw new InputError(
     `loadModel: expected general.architecture of ${file} to be one of the supported ${[...ARCHITECTURES.keys()].join(", ")}, ` +
-      `got ${name === undefined ? "no such key" : JSON.stringify(name)}`,
+      `got ${name === undefined ? "no such key" : shown(name)}`,
   );
 }

@@ -1,6 +1,7 @@
 /** @file The keys of a GGUF file that speak of its tokenizer: which are known, and reading them one by one. */
 
 import { InputError } from "../../errors.js";
+import { shown } from "../../shown-text.js";
 
 const PREFIX = "tokenizer.";
 
@@ -108,7 +109,7 @@ export class TokenizerKeys {
   }
 
   /** The error for a key whose value cannot be used. */
-  error(key: string, expected: string, found = shown(this.metadata.get(key))): InputError {
+  error(key: string, expected: string, found = valueText(this.metadata.get(key))): InputError {
     return new InputError(`loadModel: expected ${key} of ${this.file} to be ${expected}, got ${found}`);
   }
 
@@ -119,9 +120,9 @@ export class TokenizerKeys {
   }
 }
 
-/** A value as an error shows it; arrays have as many items as there are tokens. */
-function shown(value: unknown): string {
+/** Arrays have as many items as there are tokens. */
+function valueText(value: unknown): string {
   if (value === undefined) return "no such key";
   if (Array.isArray(value)) return `an array of ${value.length}`;
-  return typeof value === "bigint" ? String(value) : JSON.stringify(value);
+  return shown(value);
 }

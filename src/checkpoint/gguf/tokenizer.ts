@@ -5,6 +5,7 @@
  * such, as from a tokenizer.json.
  */
 
+import { shown } from "../../shown-text.js";
 import { mergesOfPieces } from "./piece-merges.js";
 import { PRE_TOKENIZERS } from "./pre-tokenizers.js";
 import { isNumber, isText, TokenizerKeys, tokenIdKey } from "./tokenizer-keys.js";
@@ -153,7 +154,7 @@ function readVocabulary(source: TokenizerKeys): Vocabulary {
       throw source.error(
         "tokenizer.ggml.tokens",
         "different texts",
-        `${JSON.stringify(text)} for ${earlier} and ${id}`,
+        `${shown(text)} for ${earlier} and ${id}`,
       );
     }
     ids.set(text, id);
@@ -174,7 +175,7 @@ function readMerges(source: TokenizerKeys, { ids }: Vocabulary): (readonly [stri
       throw source.error(
         key,
         "pairs of tokens that together are a token, with a space between them",
-        `${JSON.stringify(merge)} at ${index}`,
+        `${shown(merge)} at ${index}`,
       );
     }
     return [left, right];

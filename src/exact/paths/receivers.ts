@@ -16,6 +16,7 @@ import type { Site } from "../../model/sites.js";
 import { formatNodeId, type Node, type NodePosition, parseNodeId } from "../../nodes/node-id.js";
 import { type Span, spanInPair } from "../../nodes/positions.js";
 import type { Pair } from "../../prompts/pair.js";
+import { shown } from "../../shown-text.js";
 
 /** A receiver in a block. `site` is where what it computes shows: `mlpOut` for the MLP. */
 export interface BlockReceiver {
@@ -49,7 +50,7 @@ export function parseReceiver(id: string): Receiver {
   const site = node && RECEIVER_SITES.find((known) => known === node.site);
   if (!node || !site || (site === "mlpOut" && !mlp)) {
     throw new InputError(
-      `parseReceiver: expected a receiver such as "L3.q[1]@end", "L2.k[0]@*", "L2.v[0]@7", "L4.mlp@7" or "final", got "${id}"`,
+      `parseReceiver: expected a receiver such as "L3.q[1]@end", "L2.k[0]@*", "L2.v[0]@7", "L4.mlp@7" or "final", got ${shown(id)}`,
     );
   }
   return { ...node, site };

@@ -1,6 +1,7 @@
 /** @file The table of output metrics by name. */
 
 import { InputError } from "../../errors.js";
+import { shown } from "../../shown-text.js";
 import { logit, logitDiff } from "./direction.js";
 import { kl, logprob, nll, prob, probDiff } from "./distribution.js";
 import type { OutputMetric } from "./metric.js";
@@ -26,7 +27,7 @@ export function metricByName(name: string): OutputMetric {
   const metric = METRICS.find((candidate) => candidate.name === name);
   if (!metric) {
     throw new InputError(
-      `metricByName: expected one of ${METRICS.map((known) => known.name).join(", ")}, got "${name}"`,
+      `metricByName: expected one of ${METRICS.map((known) => known.name).join(", ")}, got ${shown(name)}`,
     );
   }
   return metric;

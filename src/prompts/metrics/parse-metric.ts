@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { InputError } from "../../errors.js";
+import { shown } from "../../shown-text.js";
 import { METRICS } from "./index.js";
 import { attentionWeight, neuronActivation, PROJECTION_SITES, projection } from "./internal.js";
 import type { Metric, MetricPosition } from "./metric.js";
@@ -54,7 +55,7 @@ export function parseMetric(text: string, folder = ""): Metric {
   }
   const [, layer, name, at, file] = PROJECTION.exec(text) ?? [];
   const site = PROJECTION_SITES.find((known) => known === name);
-  if (!site) throw new InputError(`parseMetric: expected ${expectedMetrics()}, got "${text}"`);
+  if (!site) throw new InputError(`parseMetric: expected ${expectedMetrics()}, got ${shown(text)}`);
   return projection({
     layer: Number(layer),
     site,
@@ -96,7 +97,7 @@ function readDirection(file: string): number[] {
   const direction = values.map((value: unknown, place) => {
     if (typeof value === "number" && Number.isFinite(Math.fround(value))) return value;
     throw new InputError(
-      `parseMetric: ${file}: [${place}]: expected a finite float32 number, got ${JSON.stringify(value)}`,
+      `parseMetric: ${file}: [${place}]: expected a finite float32 number, got ${shown(value)}`,
     );
   });
   if (direction.some((value) => value !== 0)) return direction;

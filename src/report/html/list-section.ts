@@ -1,8 +1,8 @@
 /** @file The ranked list: its words, its filters, and the first rows as a table for paper and for browsers without scripts. */
 
 import type { RankedNode } from "../../nodes/ranking.js";
+import { visibleText } from "../../shown-text.js";
 import { isOpen, type OpenRows } from "../agreement-text.js";
-import { visibleText } from "../visible-text.js";
 import { html, type Markup } from "./markup.js";
 import { MISSED_TEXT } from "./missed-nodes.js";
 import { measuredNumber, plainNumber, signedNumber, signedPercent } from "./number-text.js";

@@ -1,8 +1,8 @@
 /** @file The position axis of the heatmaps: positions and roles in the order of the prompt, with their tokens. */
 
 import { ALL_POSITIONS, type NodePosition } from "../../nodes/node-id.js";
+import { visibleText } from "../../shown-text.js";
 import type { PromptSummary } from "../prompt-summary.js";
-import { visibleText } from "../visible-text.js";
 
 export interface PositionLabel {
   readonly position: NodePosition;

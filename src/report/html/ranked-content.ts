@@ -6,9 +6,9 @@
 import { type Site, siteIndex } from "../../model/sites.js";
 import type { NodePosition } from "../../nodes/node-id.js";
 import type { RankedNode } from "../../nodes/ranking.js";
+import { visibleText } from "../../shown-text.js";
 import type { RANKED_COLUMNS } from "../ranked-csv.js";
 import { readRankedCsv } from "../read-ranked-csv.js";
-import { visibleText } from "../visible-text.js";
 import { jsonNumber } from "./cells.js";
 import { type ComparedNode, missedNodes } from "./missed-nodes.js";
 import type { Cell, NumberColumn, RankedColumns } from "./page-data.js";

@@ -4,6 +4,7 @@
  */
 
 import { z } from "zod";
+import { shown } from "../../shown-text.js";
 
 const number = z.number({ error: expected("a number") });
 const text = z.string({ error: expected("text") });
@@ -11,7 +12,7 @@ const texts = z.array(text, { error: expected("an array of texts") });
 
 function expected(what: string) {
   return ({ input }: { readonly input: unknown }) =>
-    `expected ${what}, got ${input === undefined ? "nothing" : (JSON.stringify(input) ?? String(input)).slice(0, 80)}`;
+    `expected ${what}, got ${input === undefined ? "nothing" : shown(input, 80)}`;
 }
 
 function object<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
