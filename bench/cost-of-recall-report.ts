@@ -3,7 +3,7 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import Table from "cli-table3";
-import { writeAtomically } from "../src/report/atomic-file.js";
+import { writeAtomically } from "../src/results/atomic-file.js";
 import { streamCsv } from "../src/report/stream-csv.js";
 import { isGradientMethod } from "./baselines/methods.js";
 import { recallPicture } from "./cost-of-recall-picture.js";

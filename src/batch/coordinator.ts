@@ -3,8 +3,8 @@
  * when: a job that is begun again asks the same questions and finds the shards that are there, so replaying is resuming.
  */
 
+import { lockFolder } from "../results/folder-lock.js";
 import type { Progress } from "../run-control.js";
-import { lockFolder } from "./coordinator-lock.js";
 import { IncompleteJob, ShardSource } from "./coordinator-shards.js";
 import { type JobOutcome, JobStages } from "./coordinator-stages.js";
 import { JobOutputs } from "./outputs.js";

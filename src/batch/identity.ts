@@ -3,7 +3,7 @@
  * the job as that kind of task reads it. Equal names are equal work, so a shard that is there is the right one.
  */
 
-import { createHash } from "node:crypto";
+import { hashOf } from "../canonical-json.js";
 import type { Job, PortablePair } from "./job.js";
 import type { NamedTask, ShardTask } from "./shard-task.js";
 
@@ -49,23 +49,4 @@ export function shardName(jobHash: string, task: ShardTask): string {
 /** A task of the job with those hashes, under its name. */
 export function nameTask(hashes: JobHashes, task: ShardTask): NamedTask {
   return { name: shardName(hashes[task.kind], task), task };
-}
-
-/** SHA-256 of the canonical JSON, 64 hexadecimal digits: the order of fields does not matter. */
-export function hashOf(value: unknown): string {
-  return createHash("sha256").update(canonicalJson(value)).digest("hex");
-}
-
-/**
- * JSON with the keys of every object in order and without fields that are undefined: one text for one meaning.
- * @throws Error for a number that JSON has no text for
- */
-export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (key, part: unknown) => {
-    if (typeof part === "number" && !Number.isFinite(part)) {
-      throw new Error(`canonicalJson: expected finite numbers, got ${part} for ${key}`);
-    }
-    if (typeof part !== "object" || part === null || Array.isArray(part)) return part;
-    return Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)));
-  });
 }

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { InputError } from "../errors.js";
 import { issueText } from "../field-errors.js";
-import { writeJson } from "../report/atomic-file.js";
+import { writeJson } from "../results/atomic-file.js";
 
 /** Verifying for the list and for a certificate alike is `verify`; `certify` is a certificate's samples. */
 const perStage = z.object({ estimate: z.number(), verify: z.number(), certify: z.number() });

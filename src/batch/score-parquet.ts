@@ -9,7 +9,7 @@ import { formatNodeId, type Node } from "../nodes/node-id.js";
 import { type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import type { VerifiedNodes } from "../nodes/ranking.js";
 import type { ScoreTable } from "../nodes/score-table.js";
-import { writeAll, writeAtomically } from "../report/atomic-file.js";
+import { writeAll, writeAtomically } from "../results/atomic-file.js";
 import { nextBatch } from "../run-control.js";
 
 /** Rows that are in memory as objects; readers skip and read in parallel by such groups. */

@@ -7,7 +7,8 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { codeOf, InputError, RunError } from "../errors.js";
-import { writeJson } from "../report/atomic-file.js";
+import { writeJson } from "../results/atomic-file.js";
+import { isRunning } from "../results/folder-lock.js";
 
 export const JOB_STAGES = ["estimate", "rank", "verify", "certify"] as const;
 
@@ -159,15 +160,4 @@ export async function readStatus(path: string): Promise<JobStatus | undefined> {
 /** Whether the process that wrote it last is gone without a last word: it was killed. False where it ran on another machine. */
 export function wasKilled({ state, process: { pid, host } }: JobStatus): boolean {
   return state === "running" && host === hostname() && !isRunning(pid);
-}
-
-/** Whether this machine has a process of that number. */
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it is somebody else's.
-    return codeOf(error) === "EPERM";
-  }
 }

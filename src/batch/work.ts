@@ -7,6 +7,7 @@ import { estimateBy } from "../atpstar/estimate.js";
 import { checkDesign, type SubsetDesign } from "../bounds/design.js";
 import { observeSamples } from "../bounds/observe.js";
 import { type LoadOptions, type OpenedModel, openModel } from "../checkpoint/load-model.js";
+import { checkUnchanged, type ModelFiles } from "../checkpoint/model-hash.js";
 import { type Engine, startEngine } from "../engine/start-engine.js";
 import { InputError } from "../errors.js";
 import { sweepNodes } from "../exact/sweep/sweep.js";
@@ -19,7 +20,6 @@ import { packageVersion } from "../version.js";
 import { type JobHashes, jobHashes } from "./identity.js";
 import type { Job } from "./job.js";
 import { planOfWorker } from "./job-memory.js";
-import { checkUnchanged, type ModelFiles } from "./model-hash.js";
 import {
   estimateResult,
   type ShardFacts,

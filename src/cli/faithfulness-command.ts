@@ -2,10 +2,10 @@
 
 import { join } from "node:path";
 import { checkGrid, type Faithfulness, faithfulness, type OrderedNodes } from "../exact/faithfulness.js";
-import { writeJson } from "../report/atomic-file.js";
 import { writeFaithfulnessCsv } from "../report/faithfulness-csv.js";
 import { faithfulnessTable } from "../report/faithfulness-table.js";
 import { differenceFromSummary } from "../report/read-summary.js";
+import { writeJson } from "../results/atomic-file.js";
 import { type CliContext, printNote, printResult } from "./context.js";
 import { sourceText } from "./noise.js";
 import type { FaithfulnessCommandOptions } from "./options.js";

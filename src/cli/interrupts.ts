@@ -3,7 +3,7 @@
  * saved; one that comes after it ends the process at once.
  */
 
-import { removeTemporaries } from "../report/atomic-file.js";
+import { removeTemporaries } from "../results/atomic-file.js";
 
 /** 128 + the signal's number, as shells report it. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;

@@ -2,10 +2,10 @@
 
 import { join } from "node:path";
 import { meanOf } from "../exact/pair-statistics.js";
-import { writeJson } from "../report/atomic-file.js";
 import { windowMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
 import { writeWindowsCsv } from "../report/windows-csv.js";
 import { windowsTable } from "../report/windows-table.js";
+import { writeJson } from "../results/atomic-file.js";
 import { rankedWindows, sweepWindows, type WindowOptions } from "../sweep-windows.js";
 import { type CliContext, printResult } from "./context.js";
 import type { StartedRun } from "./prepare-run.js";

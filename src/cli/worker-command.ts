@@ -3,11 +3,11 @@
 import { mkdir, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { hashModel, MODEL_HASH_CACHE } from "../batch/model-hash.js";
 import { connectQueue } from "../batch/queue/connection.js";
 import { parseQueueUrl } from "../batch/queue/queue-url.js";
 import { runQueueWorker } from "../batch/queue/queue-worker.js";
 import { shortName } from "../batch/queue/shard-maker.js";
+import { hashModel, MODEL_HASH_CACHE } from "../checkpoint/model-hash.js";
 import { InputError } from "../errors.js";
 import { type CliContext, printNote } from "./context.js";
 import type { WorkerCommandOptions } from "./options.js";

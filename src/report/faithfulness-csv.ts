@@ -2,7 +2,7 @@
 
 import { writeToString } from "fast-csv";
 import type { CurveValue, FaithfulnessPoint } from "../exact/faithfulness.js";
-import { writeAtomically } from "./atomic-file.js";
+import { writeAtomically } from "../results/atomic-file.js";
 import { float32Text } from "./float32-text.js";
 
 const VALUE_COLUMNS = ["metric", "se", "faithfulness", "faithfulness_se"];

@@ -1,7 +1,7 @@
 /** @file Effects of paths as CSV: one row per path, best first, an empty cell for what was not computed. */
 
 import { writeToString } from "fast-csv";
-import { writeAtomically } from "./atomic-file.js";
+import { writeAtomically } from "../results/atomic-file.js";
 import { float32Text } from "./float32-text.js";
 import type { PathRow } from "./path-rows.js";
 

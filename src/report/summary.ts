@@ -7,8 +7,8 @@ import type { Method } from "../atpstar/methods.js";
 import type { Engine } from "../engine/start-engine.js";
 import type { MemorySummary } from "../plan/memory-summary.js";
 import type { Direction } from "../prompts/direction.js";
+import { writeJson } from "../results/atomic-file.js";
 import type { AgreementSummary } from "./agreement-text.js";
-import { writeJson } from "./atomic-file.js";
 import type { PromptSummary } from "./prompt-summary.js";
 
 /** What each stage took; a stage that did not run took 0. */

@@ -4,10 +4,10 @@ import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promi
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { hashOf } from "../../src/batch/identity.js";
 import type { Job } from "../../src/batch/job.js";
 import type { ShardRunner } from "../../src/batch/shard-runner.js";
 import type { NamedTask } from "../../src/batch/shard-task.js";
+import { hashOf } from "../../src/canonical-json.js";
 import { InputError } from "../../src/errors.js";
 import { loadModel, localize, type Model, metricByName, readPairs } from "../../src/index.js";
 import { samplePairs } from "../../src/prompts/sample-pairs.js";
@@ -290,25 +290,25 @@ describe("an output folder", () => {
   it("is refused while another process runs a job there, and not for one that was killed", async () => {
     const job = await writeJob({ ...JOB, maxPairs: 2, verify: { topK: 1 } });
     await mkdir(job.output);
-    const lock = join(job.output, "job.lock");
+    const lock = join(job.output, "run.lock");
     await writeFile(lock, JSON.stringify({ pid: process.ppid, host: hostname() }));
     await expect(run(job, 1)).rejects.toThrow(
-      `runJob: expected an output folder in which no other job runs, got ${job.output}, where process ${process.ppid} runs one (if it does not: remove ${lock})`,
+      `lockFolder: expected a results folder that nobody else writes to, got ${job.output}, where process ${process.ppid} does (if it does not: remove ${lock})`,
     );
     // Above the largest number that Linux gives.
     await writeFile(lock, JSON.stringify({ pid: 2 ** 22 + 1, host: hostname() }));
     await run(job, 1);
-    expect(await readdir(job.output)).not.toContain("job.lock");
+    expect(await readdir(job.output)).not.toContain("run.lock");
   });
 
   it("is taken over, with a warning, from another machine", async () => {
     const job = await writeJob({ ...JOB, maxPairs: 2, verify: { topK: 1 } });
     await mkdir(job.output);
-    await writeFile(join(job.output, "job.lock"), JSON.stringify({ pid: 7, host: "elsewhere.example" }));
+    await writeFile(join(job.output, "run.lock"), JSON.stringify({ pid: 7, host: "elsewhere.example" }));
     const notices: string[] = [];
     await run(job, 1, { onNotice: (text) => notices.push(text) });
     expect(notices[0]).toBe(
-      `warning: process 7 of elsewhere.example has begun a job in ${job.output}, too; if it still runs, results are right, but some work is done twice`,
+      `warning: process 7 of elsewhere.example has begun to write to ${job.output}, too; if it still runs, stop one of the two`,
     );
   });
 

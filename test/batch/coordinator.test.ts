@@ -2,7 +2,7 @@
 
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import type { ShardRunner } from "../../src/batch/shard-runner.js";
-import { isRunning } from "../../src/batch/status.js";
+import { isRunning } from "../../src/results/folder-lock.js";
 import { startCli } from "../cli/run-cli.js";
 import { childrenOf, type JobFolder, resultsOf, run, shardsOf, until, writeJob } from "./job-folder.js";
 

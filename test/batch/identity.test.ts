@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { canonicalJson, hashJob, jobHashes, nameTask, shardName } from "../../src/batch/identity.js";
+import { hashJob, jobHashes, nameTask, shardName } from "../../src/batch/identity.js";
 import type { Job } from "../../src/batch/job.js";
 import { parseJob } from "../../src/batch/parse-job.js";
+import { canonicalJson } from "../../src/canonical-json.js";
 import { JOB_PAIRS, jobByHand } from "../support/job-by-hand.js";
 
 /** The same value with the fields of every object the other way round. */

@@ -7,14 +7,14 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { nameTask } from "../../src/batch/identity.js";
 import { LocalRunner } from "../../src/batch/local/local-runner.js";
 import { ShardProcess, ShardProcessDied } from "../../src/batch/local/shard-process.js";
-import { ModelChanged } from "../../src/batch/model-hash.js";
 import { JobOutputs, portableJobFile } from "../../src/batch/outputs.js";
 import { type PreparedJob, prepareJob } from "../../src/batch/prepare-job.js";
 import type { FailedShard } from "../../src/batch/shard-runner.js";
 import type { NamedTask, ShardTask } from "../../src/batch/shard-task.js";
-import { isRunning } from "../../src/batch/status.js";
 import { ShardStore } from "../../src/batch/store.js";
+import { ModelChanged } from "../../src/checkpoint/model-hash.js";
 import { InputError, RunError } from "../../src/errors.js";
+import { isRunning } from "../../src/results/folder-lock.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { childrenOf, DEMO, shardsOf, until, writeJob } from "./job-folder.js";
 

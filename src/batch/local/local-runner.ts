@@ -1,8 +1,8 @@
 /** @file Shards made by processes of this machine. */
 
 import pLimit from "p-limit";
+import { ModelChanged } from "../../checkpoint/model-hash.js";
 import { asError, InputError, RunError } from "../../errors.js";
-import { ModelChanged } from "../model-hash.js";
 import type { FailedShard, ShardEvents, ShardRunner } from "../shard-runner.js";
 import type { NamedTask } from "../shard-task.js";
 import { ShardProcess, type ShardProcessOptions } from "./shard-process.js";

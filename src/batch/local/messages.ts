@@ -1,7 +1,7 @@
 /** @file What a process of shards and the one that started it tell each other. */
 
 import { z } from "zod";
-import type { ModelFiles } from "../model-hash.js";
+import type { ModelFiles } from "../../checkpoint/model-hash.js";
 import type { NamedTask } from "../shard-task.js";
 
 /** Where a process finds on this machine what it needs: never part of a job. */

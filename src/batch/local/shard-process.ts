@@ -6,10 +6,10 @@
 
 import type { ChildProcess } from "node:child_process";
 import { setTimeout } from "node:timers/promises";
+import { ModelChanged } from "../../checkpoint/model-hash.js";
 import { InputError, RunError } from "../../errors.js";
 import { forkProgram } from "../../node-entry.js";
 import { shown } from "../../shown-text.js";
-import { ModelChanged } from "../model-hash.js";
 import type { NamedTask } from "../shard-task.js";
 import { type ChildMessage, childMessageSchema, type ParentMessage, type ShardPlaces } from "./messages.js";
 

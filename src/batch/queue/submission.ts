@@ -8,8 +8,9 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Redis } from "ioredis";
 import { z } from "zod";
-import { writeAtomically } from "../../report/atomic-file.js";
-import { canonicalJson, HASH, hashOf } from "../identity.js";
+import { canonicalJson, hashOf } from "../../canonical-json.js";
+import { writeAtomically } from "../../results/atomic-file.js";
+import { HASH } from "../identity.js";
 import type { Job } from "../job.js";
 import { KEPT_SECONDS, type QueueKeys, RANDOM_ID } from "./keys.js";
 

@@ -3,7 +3,7 @@
  */
 
 import { join } from "node:path";
-import { writeAtomically } from "../atomic-file.js";
+import { writeAtomically } from "../../results/atomic-file.js";
 import { figureSections } from "./figure-sections.js";
 import { reportPage } from "./page.js";
 import { readReportFolder } from "./read-folder.js";

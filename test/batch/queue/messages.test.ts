@@ -6,7 +6,6 @@ import { Queue, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { hashJob, nameTask } from "../../../src/batch/identity.js";
-import { hashModel, ModelChanged } from "../../../src/batch/model-hash.js";
 import { type PreparedJob, prepareJob } from "../../../src/batch/prepare-job.js";
 import { connectQueue, type QueueConnection } from "../../../src/batch/queue/connection.js";
 import { queueKeys } from "../../../src/batch/queue/keys.js";
@@ -16,6 +15,7 @@ import { misfit, runQueueWorker } from "../../../src/batch/queue/queue-worker.js
 import { dropResult, getResult, putResult } from "../../../src/batch/queue/result-pieces.js";
 import { announce, numberSubmission, readSubmission } from "../../../src/batch/queue/submission.js";
 import { ShardStore } from "../../../src/batch/store.js";
+import { hashModel, ModelChanged } from "../../../src/checkpoint/model-hash.js";
 import { queueStatusLines } from "../../../src/cli/batch-queue-status.js";
 import { RunError } from "../../../src/errors.js";
 import { packageVersion } from "../../../src/version.js";

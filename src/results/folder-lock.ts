@@ -1,6 +1,6 @@
 /**
- * @file One job at a time in an output folder, among the processes of a machine. Two would not harm each other's shards, which are
- * the same or have other names, but they would take turns in replacing the list.
+ * @file One writer at a time in a folder of results, among the processes of a machine: two would take turns in replacing its files,
+ * and leave those of both.
  *
  * A lock is a file that is linked to its name when it is written to its end, so whoever reads it finds its owner. The lock of a dead
  * owner is replaced by whoever holds a second lock, which is for replacing this very one: of two who find it, one gets it. The second
@@ -8,15 +8,15 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { link, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { copyFile, link, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { codeOf, InputError, RunError } from "../errors.js";
-import { removeLeftovers, temporaryFor } from "../report/atomic-file.js";
-import { isRunning } from "./status.js";
+import { removeLeftovers, temporaryFor } from "./atomic-file.js";
 
-const LOCK_FILE = "job.lock";
+const LOCK_FILE = "run.lock";
 
 /** Of a lock whose owner did not say: an earlier version of this program, or somebody else. */
 const NO_ID = "unknown";
@@ -27,6 +27,9 @@ const LEFT_MS = 60_000;
 const ownerSchema = z.object({ id: z.uuid().catch(NO_ID), pid: z.int().positive(), host: z.string() });
 
 type Owner = z.infer<typeof ownerSchema>;
+
+/** What file systems without hard links say: FAT, some network shares. A copy there is whole but for an instant. */
+const WITHOUT_LINKS: ReadonlySet<unknown> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
 
 /** Folders that this process has locked. */
 const lockedHere = new Set<string>();
@@ -50,7 +53,7 @@ export async function lockFolder(
 ): Promise<() => Promise<void>> {
   const path = join(folder, LOCK_FILE);
   const key = await onDisk(path, () => realpath(folder));
-  if (lockedHere.has(key)) throw refused(folder, "this process runs one");
+  if (lockedHere.has(key)) throw refused(folder, "this process does");
   lockedHere.add(key);
   const owner = { id: randomUUID(), pid: process.pid, host: hostname() };
   try {
@@ -77,12 +80,12 @@ async function take(path: string, attempt: Attempt): Promise<void> {
     if (!before) continue;
     if (before.host === owner.host && before.pid !== owner.pid && isRunning(before.pid)) {
       // In a container this process may have the number of an earlier one.
-      throw refused(folder, `process ${before.pid} runs one (if it does not: remove ${path})`);
+      throw refused(folder, `process ${before.pid} does (if it does not: remove ${path})`);
     }
     if (!(await replaced(path, before, attempt))) continue;
     if (before.host !== owner.host) {
       onNotice?.(
-        `warning: process ${before.pid} of ${before.host} has begun a job in ${folder}, too; if it still runs, results are right, but some work is done twice`,
+        `warning: process ${before.pid} of ${before.host} has begun to write to ${folder}, too; if it still runs, stop one of the two`,
       );
     }
     return;
@@ -108,7 +111,10 @@ async function replaced(path: string, before: Owner, attempt: Attempt): Promise<
 async function linked(path: string, owner: Owner): Promise<boolean> {
   return await written(path, owner, async (temporary) => {
     try {
-      await link(temporary, path);
+      await link(temporary, path).catch((error) => {
+        if (!WITHOUT_LINKS.has(codeOf(error))) throw error;
+        return copyFile(temporary, path, constants.COPYFILE_EXCL);
+      });
       return true;
     } catch (error) {
       if (codeOf(error) === "EEXIST") return false;
@@ -160,12 +166,23 @@ async function onDisk<Result>(path: string, body: () => Promise<Result>): Promis
     return await body();
   } catch (error) {
     if (!(error instanceof Error) || codeOf(error) === undefined) throw error;
-    throw new RunError(`runJob: ${path}: ${error.message}`, { cause: error });
+    throw new RunError(`lockFolder: ${path}: ${error.message}`, { cause: error });
   }
 }
 
 function refused(folder: string, where: string): InputError {
   return new InputError(
-    `runJob: expected an output folder in which no other job runs, got ${folder}, where ${where}`,
+    `lockFolder: expected a results folder that nobody else writes to, got ${folder}, where ${where}`,
   );
+}
+
+/** Whether this machine has a process of that number. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it is somebody else's.
+    return codeOf(error) === "EPERM";
+  }
 }

@@ -1,6 +1,6 @@
 /** @file A process that takes the lock of a folder when it is told to, and gives it back when it is told to. */
 
-import { lockFolder } from "../../src/batch/coordinator-lock.js";
+import { lockFolder } from "../../src/results/folder-lock.js";
 
 let unlock: (() => Promise<void>) | undefined;
 

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { checkUnchanged, hashModel, hashSmallFile, ModelChanged } from "../../src/batch/model-hash.js";
+import { checkUnchanged, hashModel, hashSmallFile, ModelChanged } from "../../src/checkpoint/model-hash.js";
 import { InputError, RunError } from "../../src/errors.js";
 import { temporaryFolder } from "../support/checkpoint-folders.js";
 import { goldenFolder } from "../support/goldens.js";

@@ -10,11 +10,11 @@ import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import pLimit from "p-limit";
 import { z } from "zod";
-import { isGgufPath } from "../checkpoint/gguf/gguf-file.js";
-import { exists, readText } from "../checkpoint/json-file.js";
-import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "../checkpoint/safetensors-index.js";
 import { InputError, RunError } from "../errors.js";
-import { writeJson } from "../report/atomic-file.js";
+import { writeJson } from "../results/atomic-file.js";
+import { isGgufPath } from "./gguf/gguf-file.js";
+import { exists, readText } from "./json-file.js";
+import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "./safetensors-index.js";
 
 /** Name of the file in an output folder that remembers hashes. */
 export const MODEL_HASH_CACHE = "model-hash.json";

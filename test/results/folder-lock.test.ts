@@ -8,8 +8,8 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { lockFolder } from "../../src/batch/coordinator-lock.js";
 import { InputError } from "../../src/errors.js";
+import { lockFolder } from "../../src/results/folder-lock.js";
 import { temporaryFolder } from "../support/checkpoint-folders.js";
 
 const ROUNDS = 150;
@@ -44,7 +44,7 @@ describe("the lock of a folder", () => {
   }, async () => {
     const takers = await Promise.all([startTaker(), startTaker()]);
     const folder = temporaryFolder();
-    const lock = join(folder, "job.lock");
+    const lock = join(folder, "run.lock");
     const wins = [0, 0];
     for (let round = 0; round < ROUNDS; round++) {
       // None; of an earlier version; a whole one; a broken one.
@@ -57,7 +57,7 @@ describe("the lock of a folder", () => {
       // The loser has met the winner's lock, or the one that decides who replaces a dead one's.
       const [before, after] = String(answers[1 - winner]).split(lock);
       expect(before).toBe(
-        `InputError: runJob: expected an output folder in which no other job runs, got ${folder}, where process ${takers[winner].pid} runs one (if it does not: remove `,
+        `InputError: lockFolder: expected a results folder that nobody else writes to, got ${folder}, where process ${takers[winner].pid} does (if it does not: remove `,
       );
       expect(after).toMatch(/^(\.unknown|\.1{8}-\S+1{12})?\)$/);
       expect(JSON.parse(readFileSync(lock, "utf8")).pid).toBe(takers[winner].pid);
@@ -76,7 +76,7 @@ describe("the lock of a folder", () => {
     for (const name of [folder, link]) {
       await expect(lockFolder(name)).rejects.toThrow(
         new InputError(
-          `runJob: expected an output folder in which no other job runs, got ${name}, where this process runs one`,
+          `lockFolder: expected a results folder that nobody else writes to, got ${name}, where this process does`,
         ),
       );
     }
@@ -87,7 +87,7 @@ describe("the lock of a folder", () => {
 
   it("is taken over where whoever was taking it over died, too; and not where that one lives", async () => {
     const folder = temporaryFolder();
-    const lock = join(folder, "job.lock");
+    const lock = join(folder, "run.lock");
     const turn = `${lock}.${IDS[0]}`;
     writeFileSync(lock, lockOf({ id: IDS[0] }));
     writeFileSync(turn, lockOf({ id: IDS[1], pid: process.ppid }));
@@ -98,14 +98,14 @@ describe("the lock of a folder", () => {
     writeFileSync(turn, lockOf({ id: IDS[1] }));
     const unlock = await lockFolder(folder);
     expect(JSON.parse(readFileSync(lock, "utf8"))).toMatchObject({ pid: process.pid, host: hostname() });
-    expect(readdirSync(folder)).toEqual(["job.lock"]);
+    expect(readdirSync(folder)).toEqual(["run.lock"]);
     await unlock();
     expect(readdirSync(folder)).toEqual([]);
   });
 
   it("is not given back where somebody else has it meanwhile", async () => {
     const folder = temporaryFolder();
-    const lock = join(folder, "job.lock");
+    const lock = join(folder, "run.lock");
     const unlock = await lockFolder(folder);
     rmSync(lock);
     writeFileSync(lock, lockOf({ id: IDS[0], host: "elsewhere.example" }));
@@ -115,7 +115,7 @@ describe("the lock of a folder", () => {
 
   it("says so where the disk refuses it", async () => {
     const folder = join(temporaryFolder(), "none");
-    await expect(lockFolder(folder)).rejects.toThrow(/^runJob: .*job\.lock: ENOENT/);
+    await expect(lockFolder(folder)).rejects.toThrow(/^lockFolder: .*run\.lock: ENOENT/);
   });
 
   it("removes half files that killed processes have left, and no others", async () => {
