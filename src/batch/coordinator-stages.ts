@@ -56,6 +56,7 @@ export class JobStages {
     if (certificate) await this.outputs.saveCertificate(certificate, ranking);
     return {
       ...saved,
+      summary: await this.outputs.finishList(saved.summary),
       ...(certificate && { certificate }),
       files: { ...files, ...(metrics && { metrics: metricsFile }) },
     };

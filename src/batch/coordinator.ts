@@ -3,7 +3,7 @@
  * when: a job that is begun again asks the same questions and finds the shards that are there, so replaying is resuming.
  */
 
-import { lockFolder } from "../results/folder-lock.js";
+import { ResultsFolder } from "../results/results-folder.js";
 import type { Progress } from "../run-control.js";
 import { IncompleteJob, ShardSource } from "./coordinator-shards.js";
 import { type JobOutcome, JobStages } from "./coordinator-stages.js";
@@ -38,7 +38,8 @@ export async function runJob(
 ): Promise<JobOutcome> {
   const { outputFolder, jobHash } = prepared;
   const outputs = new JobOutputs(prepared, signal);
-  const unlock = await lockFolder(outputFolder, onNotice);
+  await ResultsFolder.check(outputFolder, "output");
+  await outputs.results.open(onNotice);
   const status = new StatusFile(outputs.files.status, jobHash);
   try {
     await outputs.saveJob();
@@ -73,6 +74,6 @@ export async function runJob(
     await status.end(signal?.aborted ? "interrupted" : "failed");
     throw error;
   } finally {
-    await unlock();
+    await outputs.results.close();
   }
 }

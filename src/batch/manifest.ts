@@ -1,10 +1,10 @@
 /** @file What made a job's results, beside them: enough to see whether they can be trusted, and to make them again. */
 
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { InputError } from "../errors.js";
 import { issueText } from "../field-errors.js";
 import { writeJson } from "../results/atomic-file.js";
+import { parseJsonText, readTextFile } from "../text-file.js";
 
 /** Verifying for the list and for a certificate alike is `verify`; `certify` is a certificate's samples. */
 const perStage = z.object({ estimate: z.number(), verify: z.number(), certify: z.number() });
@@ -13,6 +13,8 @@ export const manifestSchema = z.object({
   /** ISO 8601; of the call that wrote the manifest, which may have found shards of earlier ones. */
   begun: z.string(),
   ended: z.string(),
+  /** The name of the run, as in every file of its results; absent in a manifest of an earlier version. */
+  run: z.string().optional(),
   versions: z.object({ atpkit: z.string(), node: z.string(), tfjs: z.string() }),
   /** With its defaults. */
   spec: z.unknown(),
@@ -40,12 +42,10 @@ export async function writeManifest(file: string, manifest: Manifest): Promise<v
 
 /** @throws InputError for a file that cannot be read or is no manifest */
 export async function readManifest(file: string): Promise<Manifest> {
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(file, "utf8"));
-  } catch (error) {
-    throw new InputError(`readManifest: expected the manifest ${file}, got: ${String(error)}`);
-  }
+  const text = await readTextFile(file);
+  if (text === undefined)
+    throw new InputError(`readManifest: expected the manifest ${file}, got no such file`);
+  const value = parseJsonText(text, file);
   const result = manifestSchema.safeParse(value);
   if (result.success) return result.data;
   throw new InputError(

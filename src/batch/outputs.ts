@@ -1,12 +1,11 @@
 /** @file What a job leaves in its output folder, beside its shards: each file complete or not there. */
 
-import { rm } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { type Agreement, AgreementOfRows } from "../bounds/agreement.js";
 import type { Certificate } from "../bounds/certificate.js";
 import { canonicalJson, hashOf } from "../canonical-json.js";
-import { InputError, RunError } from "../errors.js";
+import { InputError } from "../errors.js";
 import type { MetricSums } from "../exact/metric-sums.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import type { VerifiedRanking } from "../localize.js";
@@ -16,11 +15,15 @@ import { writeCertificate } from "../report/certificate-file.js";
 import { nodeMetricSums, writeMetricsCsv } from "../report/metrics-csv.js";
 import { summarizePrompts } from "../report/prompt-summary.js";
 import { writeRankedCsv } from "../report/ranked-csv.js";
-import { type RunSummary, writeSummary } from "../report/summary.js";
+import { type BegunSummary, type RunSummary, writeSummary } from "../report/summary.js";
 import { writeAtomically } from "../results/atomic-file.js";
+import { type AskedSource, type Question, questionOf, runId } from "../results/question.js";
+import { RESULT_FILES } from "../results/result-files.js";
+import { ResultsFolder } from "../results/results-folder.js";
 import { describeNoise, noisedPositions } from "../sources/noise.js";
 import { packageVersion } from "../version.js";
 import type { Effort, KindEffort } from "./coordinator-shards.js";
+import type { PortableSource } from "./job.js";
 import { readManifest, writeManifest } from "./manifest.js";
 import type { PreparedJob } from "./prepare-job.js";
 import { writeScoresParquet } from "./score-parquet.js";
@@ -30,31 +33,23 @@ import type { ShardFailure } from "./status.js";
 /** Rows of a list that are kept for whoever asked; and every verified one, where the others are estimates. */
 const KEPT_ROWS = 20;
 
-/** The names of a job's files. */
-const JOB_FILES = {
-  ranked: "ranked.csv",
-  scores: "scores.parquet",
-  certificate: "certificate.json",
-  metrics: "metrics.csv",
-  summary: "summary.json",
-  manifest: "manifest.json",
-  status: "status.json",
-} as const;
+/** The results of a job, and how far it is. */
+const JOB_RESULTS = ["ranked", "scores", "certificate", "metrics", "summary", "manifest"] as const;
+const STATUS_FILE = "status.json";
 
 /** Paths by name. */
-export type JobFiles = Readonly<Record<keyof typeof JOB_FILES, string>>;
+export type JobFiles = Readonly<Record<(typeof JOB_RESULTS)[number] | "status", string>>;
 
 export function jobFiles(outputFolder: string): JobFiles {
-  const { ranked, scores, certificate, metrics, summary, manifest, status } = JOB_FILES;
-  const path = (name: string) => join(outputFolder, name);
+  const path = (name: (typeof JOB_RESULTS)[number]) => join(outputFolder, RESULT_FILES[name].name);
   return {
-    ranked: path(ranked),
-    scores: path(scores),
-    certificate: path(certificate),
-    metrics: path(metrics),
-    summary: path(summary),
-    manifest: path(manifest),
-    status: path(status),
+    ranked: path("ranked"),
+    scores: path("scores"),
+    certificate: path("certificate"),
+    metrics: path("metrics"),
+    summary: path("summary"),
+    manifest: path("manifest"),
+    status: join(outputFolder, STATUS_FILE),
   };
 }
 
@@ -68,6 +63,10 @@ export function portableJobFile({ outputFolder, job }: Pick<PreparedJob, "output
 
 export class JobOutputs {
   readonly files: JobFiles;
+  readonly results: ResultsFolder;
+  /** The name of the job's run, and what it asks. */
+  readonly run: string;
+  readonly #question: Question;
   readonly #begun = new Date();
   #finished: boolean | undefined;
 
@@ -77,6 +76,9 @@ export class JobOutputs {
     readonly signal: AbortSignal | undefined,
   ) {
     this.files = jobFiles(job.outputFolder);
+    this.results = ResultsFolder.at(job.outputFolder, "output");
+    this.#question = questionOfJob(job);
+    this.run = runId(this.#question, settingsOf(job));
     const taken = Object.values(this.files).find((file) => file === resolve(job.specFile));
     if (taken) {
       throw new InputError(
@@ -102,7 +104,8 @@ export class JobOutputs {
   }
 
   /**
-   * Writes the list, and its summary. What an earlier job has left beside it and does not belong to it goes.
+   * Writes the list, and a summary that says that the job goes on. What an earlier job has left beside it and does not belong to it
+   * goes.
    * @returns its summary, and the rows for whoever asked
    */
   async saveList(
@@ -110,8 +113,9 @@ export class JobOutputs {
     effort: Effort,
     metrics: readonly MetricSums[] = [],
   ): Promise<{ readonly summary: RunSummary; readonly rows: readonly RankedNode[] }> {
-    const { manifest, summary: summaryFile, certificate, scores, metrics: metricsFile, ranked } = this.files;
-    for (const file of [manifest, summaryFile, certificate, scores, metricsFile]) await remove(file);
+    const { summary: summaryFile, ranked } = this.files;
+    const begun = this.#about(ranking, effort, metrics);
+    await this.results.beginList(this.run, (path) => writeSummary(path, begun));
     const { tokenizer } = this.job;
     const rows: RankedNode[] = [];
     const nodes = { ranked: 0, verified: 0 };
@@ -128,12 +132,19 @@ export class JobOutputs {
     await writeRankedCsv(ranked, counted(), this.#control);
     const settling = withField(agreement.result(), shown(this.job.specFile));
     const summary = {
-      ...this.#about(ranking, effort, metrics),
+      ...begun,
       nodes,
       ...(settling && { agreement: settling }),
     };
     await writeSummary(summaryFile, summary);
     return { summary, rows };
+  }
+
+  /** Says that the list, and all that belongs to it, is there. */
+  async finishList(summary: RunSummary): Promise<RunSummary> {
+    const done = { ...summary, state: "done" } as const;
+    await writeSummary(this.files.summary, done);
+    return done;
   }
 
   async saveScores(ranking: Ranking): Promise<void> {
@@ -155,7 +166,9 @@ export class JobOutputs {
     const { spec, config, job } = this.job;
     const about = {
       atpkit: packageVersion(),
+      run: this.run,
       command: "batch run",
+      question: this.#question,
       model: { ...job.model, family: config.family, layers: config.layers },
       pairs: { files: spec.pairs, ...this.#pairs },
       ...this.#measured(ranking),
@@ -177,6 +190,7 @@ export class JobOutputs {
       begun: this.#begun.toISOString(),
       ended: new Date().toISOString(),
       versions: { atpkit: packageVersion(), node: process.versions.node, tfjs: tf.version_core },
+      run: this.run,
       spec,
       job: jobHash,
       hashes,
@@ -210,18 +224,14 @@ export class JobOutputs {
   }
 
   get #control() {
-    return this.signal ? { signal: this.signal } : {};
+    return { run: this.run, ...(this.signal && { signal: this.signal }) };
   }
 
   get #pairs() {
     return { available: this.job.available, used: this.job.pairs.length };
   }
 
-  #about(
-    ranking: Ranking,
-    { times, devices }: Effort,
-    metrics: readonly MetricSums[],
-  ): Omit<RunSummary, "nodes"> {
+  #about(ranking: Ranking, { times, devices }: Effort, metrics: readonly MetricSums[]): BegunSummary {
     const { spec, config, job, specFile, outputFolder } = this.job;
     const model = fromHere(specFile, spec.model, this.job.modelFolder);
     const files = spec.pairs.map((file) => shown(resolve(dirname(specFile), file)));
@@ -236,6 +246,9 @@ export class JobOutputs {
       .map(({ name, base, source }) => ({ name, base: meanOf(base), source: meanOf(source) }));
     return {
       atpkit: packageVersion(),
+      run: this.run,
+      state: "running",
+      question: this.#question,
       command: "batch run",
       date: this.#begun.toISOString(),
       options: { ...spec, model, pairs: files, out: shown(outputFolder), job: shown(specFile) },
@@ -277,12 +290,36 @@ function withField(agreement: Agreement | undefined, specFile: string): Agreemen
   };
 }
 
-async function remove(file: string): Promise<void> {
-  try {
-    await rm(file, { force: true });
-  } catch (error) {
-    throw new RunError(`runJob: ${file}: ${String(error)}`, { cause: error });
-  }
+function questionOfJob({ job, pairs, metrics, meanPairs }: PreparedJob): Question {
+  return questionOf({
+    modelHash: job.model.hash,
+    pairs,
+    metric: metrics[0],
+    direction: job.direction,
+    source: askedSource(job.source, meanPairs),
+  });
+}
+
+function askedSource(source: PortableSource, meanPairs: PreparedJob["meanPairs"]): AskedSource {
+  if (source.kind === "noise") return { kind: "noise", noise: source };
+  if (source.kind === "mean") return { kind: "mean", ...(meanPairs && { pairs: meanPairs }) };
+  return { kind: source.kind };
+}
+
+/** What decides the results beside the question; how the work is divided does not. */
+function settingsOf({ spec, job }: PreparedJob): object {
+  const { method, verify, nodes, positions, alsoMetrics } = spec;
+  return {
+    atpkit: packageVersion(),
+    command: "batch run",
+    backend: job.backend,
+    method,
+    verify,
+    nodes,
+    positions,
+    alsoMetrics,
+    certify: certifyOptionsOf(spec),
+  };
 }
 
 /** A path as one would write it in the folder where this was started, so that other commands find the same thing. */

@@ -3,8 +3,7 @@
  * an engine computes anything. What takes long at the end, hashing the model, is remembered in the output folder.
  */
 
-import { constants } from "node:fs";
-import { access, mkdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import os from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
@@ -28,6 +27,7 @@ import { parseMetric } from "../prompts/metrics/parse-metric.js";
 import type { Pair, PairNeeds } from "../prompts/pair.js";
 import { readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
+import { checkFolder, makeFolder } from "../results/make-folder.js";
 import type { Progress } from "../run-control.js";
 import { packageVersion } from "../version.js";
 import { type JobHashes, jobHashes } from "./identity.js";
@@ -236,11 +236,11 @@ class JobInput {
   async outputFolder(): Promise<string> {
     const folder = this.#path(this.spec.output);
     try {
-      await mkdir(folder, { recursive: true });
-      await access(folder, constants.W_OK | constants.X_OK);
+      await checkFolder("output", folder);
+      await makeFolder("output", folder);
       return folder;
     } catch (error) {
-      throw this.#error("output", `expected a folder that can be made and written to, got: ${String(error)}`);
+      throw error instanceof InputError ? this.#error(undefined, error.message) : error;
     }
   }
 

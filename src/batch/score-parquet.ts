@@ -73,12 +73,13 @@ const COLUMNS: readonly Column[] = [
  *
  * Columns: `node`, `site`, `layer`, `index`, `position` (text, as in node ids), `pairs`; Σ|x|, Σx and Σx² over pairs of the
  * estimates and of the exact effects; Σ|QK-fixed − plain estimate|, and Σ|estimate| plain and under GradDrop.
+ * @param run the run that they are of: the file's metadata have it under `atpkit.run`
  * @throws RunError if the disk refuses; the signal's reason
  */
 export async function writeScoresParquet(
   file: string,
   scores: Scores,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal, run }: { readonly signal?: AbortSignal; readonly run?: string } = {},
 ): Promise<void> {
   const { size } = scores.space;
   const places = new Map(Array.from(scores.verified?.nodes ?? [], (node, place) => [node, place]));
@@ -87,6 +88,7 @@ export async function writeScoresParquet(
     const parquet = new ParquetWriter({
       writer,
       schema: schemaFromColumnData({ columnData: columnsOf([]) }),
+      ...(run !== undefined && { kvMetadata: [{ key: "atpkit.run", value: run }] }),
     });
     for (let first = 0; first < size; first += ROWS_PER_GROUP) {
       await nextBatch(signal);

@@ -3,12 +3,13 @@
  * computed depends on it, and a status that cannot be written stops nothing.
  */
 
-import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
-import { codeOf, InputError, RunError } from "../errors.js";
+import { InputError } from "../errors.js";
+import { issueText } from "../field-errors.js";
 import { writeJson } from "../results/atomic-file.js";
 import { isRunning } from "../results/folder-lock.js";
+import { parseJsonText, readTextFile } from "../text-file.js";
 
 export const JOB_STAGES = ["estimate", "rank", "verify", "certify"] as const;
 
@@ -138,23 +139,16 @@ export class StatusFile {
 
 /**
  * The status of a job; undefined where the job has not begun.
- * @throws InputError for a file that is no status; RunError if the disk refuses
+ * @throws InputError for a file that is no status, or cannot be read
  */
 export async function readStatus(path: string): Promise<JobStatus | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw new RunError(`readStatus: ${path}: ${String(error)}`, { cause: error });
-  }
-  try {
-    return statusSchema.parse(JSON.parse(text));
-  } catch (error) {
-    throw new InputError(
-      `readStatus: ${path}: expected the status of a job, got something else: ${String(error)}`,
-    );
-  }
+  const text = await readTextFile(path);
+  if (text === undefined) return undefined;
+  const parsed = statusSchema.safeParse(parseJsonText(text, path));
+  if (parsed.success) return parsed.data;
+  throw new InputError(
+    `readStatus: ${path}: expected the status of a job, got something else: ${issueText(parsed.error.issues[0])}`,
+  );
 }
 
 /** Whether the process that wrote it last is gone without a last word: it was killed. False where it ran on another machine. */

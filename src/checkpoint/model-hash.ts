@@ -5,9 +5,9 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readFile, realpath, stat } from "node:fs/promises";
-import { hostname } from "node:os";
-import { basename, join } from "node:path";
+import { mkdir, readFile, realpath, stat } from "node:fs/promises";
+import { homedir, hostname } from "node:os";
+import { basename, dirname, join } from "node:path";
 import pLimit from "p-limit";
 import { z } from "zod";
 import { InputError, RunError } from "../errors.js";
@@ -18,6 +18,11 @@ import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "./safetensors-index.js
 
 /** Name of the file in an output folder that remembers hashes. */
 export const MODEL_HASH_CACHE = "model-hash.json";
+
+/** Where the hashes of this user's models are remembered. */
+export function userHashCache(): string {
+  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "atpkit", MODEL_HASH_CACHE);
+}
 
 /** One core hashes about as fast as a disk reads; two are busy while one of them waits. */
 const FILES_AT_ONCE = 2;
@@ -103,7 +108,10 @@ export async function hashModel(
     const added = news.map(
       ([{ path, facts }, sha256]) => [path, { ...facts, host: hostname(), sha256 }] as const,
     );
-    await writeJson(cacheFile, { ...cache, ...Object.fromEntries(added) });
+    // Only a memory: a home that cannot be written to costs time, nothing else.
+    await mkdir(dirname(cacheFile), { recursive: true })
+      .then(() => writeJson(cacheFile, { ...cache, ...Object.fromEntries(added) }))
+      .catch(() => {});
   }
   const lines = files.map(({ name }) => `${known.get(name)} ${name}\n`);
   return {

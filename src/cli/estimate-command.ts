@@ -9,7 +9,7 @@ import { positionLabels } from "../nodes/positions.js";
 import type { CliContext } from "./context.js";
 import type { EstimateCommandOptions } from "./options.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
-import { printRun } from "./print-run.js";
+import { listFiles, printRun } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
 import { saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
@@ -33,8 +33,8 @@ export async function estimateCommand(options: EstimateCommandOptions, context: 
           positions: options.positions,
         });
         run.clock.lap("estimate");
-        const saved = await saveRun(run, ranking, context);
-        printRun(saved, { ...run.files, ...(await reportOfRun(options)) }, options.json === true);
+        const saved = await saveRun(run, ranking, { ...context, state: "done" });
+        printRun(saved, { ...listFiles(run), ...(await reportOfRun(options)) }, options.json === true);
       }),
   );
 }

@@ -1,15 +1,14 @@
 /** @file `atp faithfulness`: how much of the behaviour the first k nodes of a ranked list carry. */
 
-import { join } from "node:path";
 import { checkGrid, type Faithfulness, faithfulness, type OrderedNodes } from "../exact/faithfulness.js";
 import { writeFaithfulnessCsv } from "../report/faithfulness-csv.js";
 import { faithfulnessTable } from "../report/faithfulness-table.js";
-import { differenceFromSummary } from "../report/read-summary.js";
 import { writeJson } from "../results/atomic-file.js";
-import { type CliContext, printNote, printResult } from "./context.js";
-import { sourceText } from "./noise.js";
+import { checkInputFile } from "../results/make-folder.js";
+import { questionId } from "../results/question.js";
+import { type CliContext, printResult } from "./context.js";
+import { type GivenList, givenList } from "./given-list.js";
 import type { FaithfulnessCommandOptions } from "./options.js";
-import { checkInputFile, checkReplaceable } from "./output-folder.js";
 import { withRun } from "./prepare-run.js";
 import { heading, labelled, type RunHeading } from "./print-run.js";
 import { readRankedOrder } from "./ranked-order.js";
@@ -26,21 +25,24 @@ export async function faithfulnessCommand(
   options: FaithfulnessCommandOptions,
   context: CliContext,
 ): Promise<void> {
-  const { from, grid, out, direction, batchSize } = options;
+  const { from, grid, direction, batchSize } = options;
   await checkInputFile("--from", from);
-  const files = { csv: join(out, "faithfulness.csv"), json: join(out, "faithfulness.json") };
   await withRun(
     "faithfulness",
     options,
     context,
-    async ({ opened, pairs }) => {
-      for (const file of [files.csv, files.json]) await checkReplaceable(file);
-      const list = await readRankedOrder(from, opened.config, pairs);
+    async (asked): Promise<{ readonly list: OrderedNodes; readonly given: GivenList }> => {
+      const { run, ...list } = await readRankedOrder(from, asked.opened.config, asked.pairs);
       if (grid) checkGrid(grid, list.order.length);
-      return (await isOfThisRun(options)) ? list : { space: list.space, order: list.order };
+      const given = await givenList(asked, from, run, "its negative nodes are not marked");
+      await asked.results.checkBeside(questionId(asked.question), run);
+      // The signs of its effects are told where they are of the same metric on the same pairs.
+      const { differs } = given.reference;
+      return { list: differs === undefined ? list : { space: list.space, order: list.order }, given };
     },
-    (_prepared, { space }) => ({ space, patches: { sets: {} } }),
-    (run, list: OrderedNodes) => {
+    (_prepared, { list: { space } }) => ({ space, patches: { sets: {} } }),
+    (run, { list, given }) => {
+      const { results } = run;
       const sites = [...new Set(list.space.groups.map(({ site }) => site))];
       return withSource(run, sites, async ({ activationBudgetBytes, source, onProgress, signal }) => {
         const { baseMetric, sourceMetric, ...curve } = await faithfulness(run.model, run.pairs, list, {
@@ -58,10 +60,13 @@ export async function faithfulnessCommand(
         const { load, verify: patch } = run.clock.seconds;
         const document = {
           ...describeRun(run, { base: baseMetric, source: sourceMetric }),
+          list: given.reference,
           ...curve,
           seconds: { load, patch },
         };
-        await writeFaithfulnessCsv(files.csv, curve.points);
+        const files = { csv: results.path("curvePoints"), json: results.path("curve") };
+        await results.beginBeside("curve");
+        await writeFaithfulnessCsv(files.csv, curve.points, { run: run.run });
         await writeJson(files.json, document);
         const written = { ...files, ...(await reportOfRun(options)) };
         printResult(
@@ -78,16 +83,6 @@ export async function faithfulnessCommand(
       });
     },
   );
-}
-
-/** Whether the list's effects are of the same metric, so that their signs can be told. */
-async function isOfThisRun(options: FaithfulnessCommandOptions): Promise<boolean> {
-  const { from, model, metric, direction } = options;
-  const run = { model, metric, direction, source: sourceText(options) };
-  const difference = await differenceFromSummary(from, run);
-  if (difference === undefined) return true;
-  printNote(`warning: ${from} was computed with ${difference}: its negative nodes are not marked`);
-  return false;
 }
 
 type CurveDocument = RunHeading &

@@ -2,13 +2,12 @@
 
 import { InputError } from "../errors.js";
 import { checkCertifiable, localize, spaceOfSelection } from "../localize.js";
-import { writeCertificate } from "../report/certificate-file.js";
 import type { CliContext } from "./context.js";
 import { checkSelection } from "./estimate-command.js";
 import type { PlannedWork } from "./memory-plan.js";
 import type { LocalizeCommandOptions } from "./options.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
-import { printRun } from "./print-run.js";
+import { listFiles, printRun } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
 import { saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
@@ -33,6 +32,7 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
     (prepared) => localizeWork(prepared, options),
     (run, sites) =>
       withSource(run, sites, async (runOptions) => {
+        const ranked = run.results.path("ranked");
         const { certificate, ...ranking } = await localize(run.model, run.pairs, {
           ...runOptions,
           ...certification,
@@ -42,22 +42,26 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
           topK,
           onEstimates: async (estimates) => {
             run.clock.lap("estimate");
-            await saveRun(run, estimates, context);
-            context.saved = `the estimates are in ${run.files.ranked}, none of them verified`;
+            await saveRun(run, estimates, { ...context, state: "running" });
+            context.saved = `the estimates are in ${ranked}, none of them verified`;
           },
           onVerified: async (soFar) => {
             run.clock.lap("verify");
-            await saveRun(run, soFar, { ...context, topK });
-            context.saved = `the list is in ${run.files.ranked} with ${soFar.verified?.nodes.length} nodes verified, no certificate`;
+            await saveRun(run, soFar, { ...context, topK, state: "running" });
+            context.saved = `the list is in ${ranked} with ${soFar.verified?.nodes.length} nodes verified, no certificate`;
           },
         });
         run.clock.lap("verify");
-        const saved = await saveRun(run, ranking, { ...context, topK });
-        if (certificate) {
-          const { nodes: _nodes, forwardEquivalents: _cost, seconds: _seconds, ...about } = saved.summary;
-          await writeCertificate(run.files.certificate, certificate, about);
-        }
-        const files = { ...run.files, ...(await reportOfRun(options)) };
+        const saved = await saveRun(run, ranking, {
+          ...context,
+          topK,
+          state: "done",
+          ...(certificate && { certificate }),
+        });
+        const files = {
+          ...listFiles(run, certificate ? ["certificate"] : []),
+          ...(await reportOfRun(options)),
+        };
         printRun(saved, files, options.json === true, certificate);
       }),
   );

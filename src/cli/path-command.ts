@@ -1,6 +1,5 @@
 /** @file `atp path`: effects of senders through chosen receivers, together or one by one. */
 
-import { join } from "node:path";
 import { InputError } from "../errors.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import { checkEnds, checkTogether, endsOfLayers } from "../exact/paths/ends.js";
@@ -15,9 +14,9 @@ import { pathRows } from "../report/path-rows.js";
 import { writePathsCsv } from "../report/paths-csv.js";
 import { pathsTable } from "../report/paths-table.js";
 import { writeJson } from "../results/atomic-file.js";
+import { questionId } from "../results/question.js";
 import { type CliContext, printResult } from "./context.js";
 import type { PathCommandOptions } from "./options.js";
-import { checkReplaceable } from "./output-folder.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { heading, labelled } from "./print-run.js";
 import { describeRun, SHOWN_ROWS } from "./save-run.js";
@@ -31,15 +30,15 @@ interface Ends {
 
 export async function pathCommand(options: PathCommandOptions, context: CliContext): Promise<void> {
   checkOptions(options);
-  const { direct = false, freezeNorm = false, out, direction, batchSize } = options;
-  const files = { csv: join(out, "paths.csv"), json: join(out, "paths.json") };
+  const { direct = false, freezeNorm = false, direction, batchSize } = options;
   await withRun(
     "path",
     options,
     context,
-    async (prepared) => {
-      for (const file of [files.csv, files.json]) await checkReplaceable(file);
-      return endsOf(prepared, options);
+    async (asked) => {
+      const ends = endsOf(asked, options);
+      await asked.results.checkBeside(questionId(asked.question));
+      return ends;
     },
     ({ opened, pairs }) => ({
       space: makeNodeSpace(opened.config, sitesOf(opened.config), positionLabels("all", pairs)),
@@ -76,7 +75,9 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
           seconds: { load, patch },
           paths,
         };
-        await writePathsCsv(files.csv, paths);
+        const files = { csv: run.results.path("pathRows"), json: run.results.path("paths") };
+        await run.results.beginBeside("paths");
+        await writePathsCsv(files.csv, paths, { run: run.run });
         await writeJson(files.json, document);
         if (options.json) {
           printResult(JSON.stringify({ ...document, files }, undefined, 2));

@@ -3,7 +3,6 @@
  * the weights.
  */
 
-import { join } from "node:path";
 import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../activation-budget.js";
 import type { Method } from "../atpstar/methods.js";
 import { type OpenedModel, openModel } from "../checkpoint/load-model.js";
@@ -19,19 +18,15 @@ import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
-import { REPORT_FILE } from "../report/html/write-report.js";
+import { checkInputFile } from "../results/make-folder.js";
+import type { Question } from "../results/question.js";
+import { ResultsFolder } from "../results/results-folder.js";
 import { type NoiseOptions, type NoiseSource, noisedPositions, noiseSource } from "../sources/noise.js";
+import { askedBy, nameOfRun } from "./asked.js";
 import { type CliContext, printNote } from "./context.js";
 import { type PlannedWork, planOfRun } from "./memory-plan.js";
 import { noiseOptions } from "./noise.js";
 import { NAMED_SOURCES, type RunCommandOptions } from "./options.js";
-import {
-  checkInputFile,
-  checkOutputFolder,
-  checkReplaceable,
-  makeOutputFolder,
-  type OutputFiles,
-} from "./output-folder.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
 import { StageClock } from "./stage-clock.js";
 
@@ -40,7 +35,7 @@ export interface PreparedRun {
   readonly command: string;
   readonly options: RunCommandOptions;
   readonly date: Date;
-  readonly files: OutputFiles;
+  readonly results: ResultsFolder;
   readonly opened: OpenedModel;
   readonly metric: Metric;
   /** Those of `--also-metric`. */
@@ -68,8 +63,15 @@ export async function openForCommand(
   return opened;
 }
 
+/** It is known what the run asks, by content. */
+export interface AskedRun extends PreparedRun {
+  readonly question: Question;
+}
+
 /** Engine and weights are there. */
-export interface StartedRun extends PreparedRun {
+export interface StartedRun extends AskedRun {
+  /** Its name: `runId`. */
+  readonly run: string;
   readonly engine: Engine;
   readonly model: Model;
   readonly clock: StageClock;
@@ -97,8 +99,7 @@ export async function prepareRun(
   const { source = "prompt" } = options;
   const sourceFile = NAMED_SOURCES.includes(source) ? undefined : source;
   if (sourceFile !== undefined) await checkInputFile("--source", sourceFile);
-  const files = await checkOutputFolder(options.out);
-  if (options.report) await checkReplaceable(join(options.out, REPORT_FILE));
+  const results = await ResultsFolder.check(options.out);
   const progress = showProgress();
   const opened = await openForCommand(options.model, context, progress);
   try {
@@ -113,7 +114,7 @@ export async function prepareRun(
       command,
       options,
       date,
-      files,
+      results,
       opened,
       metric,
       alsoMetrics,
@@ -131,16 +132,15 @@ export async function prepareRun(
 }
 
 async function startRun(
-  prepared: PreparedRun,
+  prepared: AskedRun,
   workOf: () => PlannedWork,
   context: CliContext,
 ): Promise<StartedRun> {
-  const { opened, files, progress } = prepared;
+  const { opened, progress } = prepared;
   const clock = new StageClock();
   const engine = await engineOf(prepared.options);
   const plan = planOfRun(prepared, workOf, engine.backend);
   if (plan) printNote(divisionText(plan));
-  await makeOutputFolder(files);
   const activationMemory =
     plan?.activationBudgetBytes ?? prepared.options.activationMemory ?? DEFAULT_ACTIVATION_BUDGET_BYTES;
   const options = { ...prepared.options, activationMemory };
@@ -157,6 +157,7 @@ async function startRun(
   const { signal } = context;
   return {
     ...prepared,
+    run: await nameOfRun(prepared.question, prepared, engine.backend),
     options,
     ...(plan && { plan }),
     engine,
@@ -192,14 +193,16 @@ export async function withRun<Checked>(
   command: string,
   options: RunCommandOptions & { readonly method?: Method },
   context: CliContext,
-  check: (prepared: PreparedRun) => Promise<Checked> | Checked,
+  check: (asked: AskedRun) => Promise<Checked> | Checked,
   workOf: (prepared: PreparedRun, checked: Checked) => PlannedWork,
   body: (run: StartedRun, checked: Checked) => Promise<void>,
 ): Promise<void> {
   const prepared = await prepareRun(command, options, context);
   try {
-    const checked = await check(prepared);
-    const run = await startRun(prepared, () => workOf(prepared, checked), context);
+    const asked = { ...prepared, question: await askedBy(prepared, context.signal) };
+    const checked = await check(asked);
+    await prepared.results.open(printNote);
+    const run = await startRun(asked, () => workOf(prepared, checked), context);
     try {
       await body(run, checked);
     } finally {
@@ -207,6 +210,7 @@ export async function withRun<Checked>(
     }
   } finally {
     prepared.progress.finish();
+    await prepared.results.close();
     await prepared.opened.close();
   }
 }

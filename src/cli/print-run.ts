@@ -5,8 +5,9 @@ import type { Certificate } from "../bounds/certificate.js";
 import { agreementLines, isOpen, openRows } from "../report/agreement-text.js";
 import { rankedTable, withSign } from "../report/ranked-table.js";
 import type { RunSummary } from "../report/summary.js";
+import type { ResultName } from "../results/result-files.js";
 import { printResult } from "./context.js";
-import type { OutputFiles } from "./output-folder.js";
+import type { StartedRun } from "./prepare-run.js";
 import { type SavedRun, SHOWN_ROWS } from "./save-run.js";
 
 const DIRECTION_TEXTS = {
@@ -14,13 +15,17 @@ const DIRECTION_TEXTS = {
   denoising: "clean activations patched into the corrupted run",
 } as const;
 
-/** Those that every run writes, a certificate where there is one, and what else was written. */
-export type ShownFiles = Omit<OutputFiles, "folder"> & {
-  readonly metrics?: string;
-  readonly scores?: string;
-  readonly manifest?: string;
-  readonly report?: string;
-};
+/** The files that a run has written, by what they are, in the order in which they are named. */
+export type ShownFiles = Readonly<Partial<Record<ResultName | "report", string>>>;
+
+/** The list's own, and what else a command has written with it. */
+export function listFiles(
+  { results }: Pick<StartedRun, "results">,
+  more: readonly ResultName[] = [],
+): ShownFiles {
+  const names: ResultName[] = ["ranked", ...more, "summary"];
+  return Object.fromEntries(names.map((name) => [name, results.path(name)]));
+}
 
 /**
  * @param json one JSON document, nothing else
@@ -28,23 +33,11 @@ export type ShownFiles = Omit<OutputFiles, "folder"> & {
  */
 export function printRun(
   { summary, rows }: SavedRun,
-  { ranked, summary: file, certificate: certificateFile, metrics, scores, manifest, report }: ShownFiles,
+  files: ShownFiles,
   json: boolean,
   certificate?: Certificate,
 ): void {
-  const written = {
-    ...(metrics && { metrics }),
-    ...(scores && { scores }),
-    ...(manifest && { manifest }),
-    ...(report && { report }),
-  };
   if (json) {
-    const files = {
-      ranked,
-      ...written,
-      ...(certificate && { certificate: certificateFile }),
-      summary: file,
-    };
     const document = {
       ...summary,
       files,
@@ -69,7 +62,7 @@ export function printRun(
       "",
       ...(agreement ? [labelled(agreementLines(agreement, certain)), ""] : []),
       ...(certificate ? [...certificateLines(certificate), ""] : []),
-      footing(summary, [ranked, ...Object.values(written), ...(certificate ? [certificateFile] : []), file]),
+      footing(summary, Object.values(files)),
     ].join("\n"),
   );
 }
@@ -93,7 +86,16 @@ function certificateLines({ certified, nodes, claims, assumptions, cost }: Certi
 /** What was run on what. */
 export type RunHeading = Pick<
   RunSummary,
-  "model" | "pairs" | "metric" | "direction" | "source" | "embeddingDeviation" | "method" | "engine"
+  | "model"
+  | "pairs"
+  | "metric"
+  | "direction"
+  | "source"
+  | "embeddingDeviation"
+  | "method"
+  | "engine"
+  | "list"
+  | "interrupted"
 >;
 
 export function heading({ model, pairs, metric, direction, method, engine, ...run }: RunHeading): string {
@@ -105,8 +107,19 @@ export function heading({ model, pairs, metric, direction, method, engine, ...ru
     ["direction", `${direction}: ${DIRECTION_TEXTS[direction]}`],
     ...sourceLine(run),
     ...(method ? [["method", `${method}: ${METHOD_DESCRIPTIONS[method]}`] as const] : []),
+    ...listLine(run),
+    ...(run.interrupted ? [["broken off", run.interrupted.text] as const] : []),
     ["engine", `${engine.backend} (${engine.device}): ${engine.reason}`],
   ]);
+}
+
+function listLine({ list }: Pick<RunHeading, "list">): (readonly [string, string])[] {
+  if (!list) return [];
+  const differs =
+    list.differs === undefined
+      ? ""
+      : `, computed with ${list.differs}: only its choice and order of nodes is used, none of its numbers`;
+  return [["list", `${list.file}${differs}`]];
 }
 
 function sourceLine({

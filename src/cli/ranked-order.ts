@@ -11,7 +11,8 @@ import type { Pair } from "../prompts/pair.js";
 import { type ReadRankedNode, readRankedCsv } from "../report/read-ranked-csv.js";
 
 /**
- * The order of a list, in the space of its sites at its positions in every layer, with the effects of its verified rows.
+ * The order of a list, in the space of its sites at its positions in every layer, with the effects of its verified rows; and the run
+ * that it is of.
  * @throws InputError with `file:line` for what `readRankedCsv` finds wrong, a node that is there twice, or one that the
  *   model or the pairs do not have
  */
@@ -19,13 +20,15 @@ export async function readRankedOrder(
   file: string,
   config: ModelConfig,
   pairs: readonly Pair[],
-): Promise<OrderedNodes> {
+): Promise<OrderedNodes & { readonly run: string | undefined }> {
   const { space, rows } = await spaceOfList(file, config, pairs);
+  let run: string | undefined;
   const order = new Uint32Array(rows);
   const lines = new Uint32Array(space.size);
   const verified: { node: number; effect: number }[] = [];
   let place = 0;
   for await (const entry of readRankedCsv(file)) {
+    run = entry.run;
     const node = atLine(file, entry, () => indexOfNode(space, parseNodeId(entry.row.node)));
     if (lines[node] > 0) {
       throw lineError(
@@ -44,7 +47,7 @@ export async function readRankedOrder(
   verified.forEach(({ effect }, row) => {
     addScore(scores, row, effect);
   });
-  return { space, order, verified: { nodes: Uint32Array.from(verified, ({ node }) => node), scores } };
+  return { run, space, order, verified: { nodes: Uint32Array.from(verified, ({ node }) => node), scores } };
 }
 
 async function spaceOfList(

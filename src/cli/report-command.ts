@@ -1,16 +1,17 @@
 /** @file `atp report`: a folder of results as one page; and the same behind `--report` of the commands that write one. */
 
 import { join } from "node:path";
-import { REPORT_FILE, type WrittenReport, writeReport } from "../report/html/write-report.js";
+import { type WrittenReport, writeReport } from "../report/html/write-report.js";
+import { checkReplaceable } from "../results/make-folder.js";
+import { RESULT_FILES } from "../results/result-files.js";
 import { printResult } from "./context.js";
 import type { ReportCommandOptions } from "./options.js";
-import { checkReplaceable } from "./output-folder.js";
 
 export async function reportCommand(
   folder: string,
   { svg = false, json }: ReportCommandOptions,
 ): Promise<void> {
-  await checkReplaceable(join(folder, REPORT_FILE));
+  await checkReplaceable("report", join(folder, RESULT_FILES.page.name));
   const report = await writeReport(folder, { svg });
   const { page, figures } = report;
   printResult(json ? JSON.stringify(report, undefined, 2) : [page, ...figures].join("\n"));

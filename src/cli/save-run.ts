@@ -1,18 +1,23 @@
 /** @file The files of a run, and what is kept of its rows for the terminal. */
 
-import { rm } from "node:fs/promises";
 import type { Method } from "../atpstar/methods.js";
 import { AgreementOfRows } from "../bounds/agreement.js";
+import type { Certificate } from "../bounds/certificate.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import type { MetricOfRuns } from "../exact/patched-runs.js";
 import { DEFAULT_TOP_K } from "../localize.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
 import { memorySummary } from "../plan/memory-summary.js";
+import { writeCertificate } from "../report/certificate-file.js";
+import { type MetricsTable, writeMetricsCsv } from "../report/metrics-csv.js";
 import { summarizePrompts } from "../report/prompt-summary.js";
 import { writeRankedCsv } from "../report/ranked-csv.js";
-import { type RunSummary, writeSummary } from "../report/summary.js";
+import { type BegunSummary, type RunSummary, writeSummary } from "../report/summary.js";
+import type { ListReference } from "../results/list-origin.js";
+import type { RunState } from "../results/results-folder.js";
 import { noisedPositions } from "../sources/noise.js";
 import { packageVersion } from "../version.js";
+import { printNote } from "./context.js";
 import { sourceText } from "./noise.js";
 import type { StartedRun } from "./prepare-run.js";
 import { withCommand } from "./settle.js";
@@ -30,24 +35,37 @@ export interface SavedRun {
 }
 
 export interface SaveOptions {
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal;
+  /** Whether the run is at its end with this list; "running" where it goes on. */
+  readonly state: RunState;
+  /** What an interrupted run had computed, for people. */
+  readonly interrupted?: string;
   /** The list, if it is not the ranking's own. */
   readonly merged?: Iterable<RankedNode> | AsyncIterable<RankedNode>;
+  /** Where nodes were taken from. */
+  readonly list?: ListReference;
   /** How the list's estimates were made, where that was not this run. */
   readonly method?: Method;
   /** How many rows the list is meant to settle; default 20. */
   readonly topK?: number;
   /** Keep the best rows only: every row of a sweep is verified, and there may be very many. */
   readonly bestOnly?: boolean;
+  /** Every metric of the same runs, as a file of its own. */
+  readonly metrics?: MetricsTable;
+  /** What is certain of the list. */
+  readonly certificate?: Certificate;
 }
 
-/** Writes ranked.csv, then summary.json. A certificate of the list that was there before goes with it. */
+/** Writes a list and what belongs to it, and puts it in the place of what was there. */
 export async function saveRun(
   run: StartedRun,
   ranking: Ranking & { readonly metrics?: readonly MetricOfRuns[] },
-  { signal, merged, method, topK = DEFAULT_TOP_K, bestOnly = false }: SaveOptions,
+  options: SaveOptions,
 ): Promise<SavedRun> {
+  const { state, interrupted, merged, list, method, topK = DEFAULT_TOP_K, bestOnly = false } = options;
+  const { results } = run;
   const { tokenizer } = run.opened;
+  const control = { run: run.run, ...(options.signal && { signal: options.signal }) };
   const rows = merged ?? rankedNodes(ranking, { ...(tokenizer && { tokenizer }) });
   const { seconds } = run.clock;
   const kept: RankedNode[] = [];
@@ -65,22 +83,47 @@ export async function saveRun(
       yield row;
     }
   }
-  await rm(run.files.certificate, { force: true });
-  await writeRankedCsv(run.files.ranked, counted(), { signal });
-  run.progress.finish();
-  const settling = withCommand(agreement.result(), run.options, run.files.ranked);
-  const summary: RunSummary = {
+  const begun: BegunSummary = {
     ...describeRun(run, { base: meanOf(ranking.baseMetric), source: meanOf(ranking.sourceMetric) }),
+    state: "running",
+    ...(list && { list }),
     ...describeAlsoMetrics(ranking.metrics),
     ...(method && { method }),
-    nodes,
-    ...(settling && { agreement: settling }),
     forwardEquivalents: ranking.forwardEquivalents,
     seconds,
   };
-  await writeSummary(run.files.summary, summary);
+  await beginList(run, begun);
+  if (options.metrics) await writeMetricsCsv(results.path("metrics"), options.metrics, control);
+  await writeRankedCsv(results.path("ranked"), counted(), control);
+  run.progress.finish();
+  const settling = withCommand(agreement.result(), run.options, results.path("ranked"));
+  const summary: RunSummary = {
+    ...begun,
+    state,
+    ...(interrupted && { interrupted: { text: interrupted } }),
+    nodes,
+    ...(settling && { agreement: settling }),
+  };
+  if (options.certificate) await saveCertificate(results.path("certificate"), options.certificate, summary);
+  await writeSummary(results.path("summary"), summary);
   run.clock.skip();
   return { summary, rows: kept };
+}
+
+/** Writes the summary of a list that is about to be written, and says what else it has replaced. */
+export async function beginList({ run, results }: StartedRun, begun: BegunSummary): Promise<void> {
+  const removed = await results.beginList(run, (path) => writeSummary(path, begun));
+  if (removed.length > 0) {
+    printNote(`${results.folder}: removed ${removed.join(", ")}, which belonged to an earlier list`);
+  }
+}
+
+async function saveCertificate(
+  path: string,
+  certificate: Certificate,
+  { nodes: _nodes, forwardEquivalents: _cost, seconds: _seconds, state: _state, ...about }: RunSummary,
+): Promise<void> {
+  await writeCertificate(path, certificate, about);
 }
 
 /** What was run on what, with which mean metric of the base and of the source runs. */
@@ -99,9 +142,11 @@ export function describeRun(
     noiseSource,
     plan,
     model,
+    run,
+    question,
   }: StartedRun,
   means: { readonly base: number; readonly source: number },
-): Omit<RunSummary, "nodes" | "forwardEquivalents" | "seconds"> {
+): Omit<BegunSummary, "state" | "forwardEquivalents" | "seconds"> {
   const { family, layers } = opened.config;
   const source = sourceText(options);
   const prompts = summarizePrompts(
@@ -111,9 +156,11 @@ export function describeRun(
   );
   return {
     atpkit: packageVersion(),
+    run,
     command,
     date: date.toISOString(),
     options,
+    question,
     model: { name: opened.name, family, layers },
     pairs: { files: options.pairs, available, used: pairs.length },
     ...(prompts && { prompts }),

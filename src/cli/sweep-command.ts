@@ -1,35 +1,28 @@
 /** @file `atp sweep`: the exact effect of every selected node, or of every window over the selected nodes. */
 
-import { join } from "node:path";
 import { type CostAhead, costAhead } from "../exact/cost-ahead.js";
 import { windowStarts } from "../exact/windows.js";
 import { spaceOfSelection, sweep } from "../localize.js";
 import { type Site, sitesOf } from "../model/sites.js";
-import { nodeMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
+import { nodeMetrics } from "../report/metrics-csv.js";
 import { type CliContext, printNote } from "./context.js";
 import type { PlannedWork } from "./memory-plan.js";
 import { drawsOf } from "./noise.js";
 import type { SweepCommandOptions } from "./options.js";
-import { checkReplaceable } from "./output-folder.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
-import { printRun } from "./print-run.js";
+import { listFiles, printRun } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
 import { saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
-import { runWindows, windowFiles } from "./sweep-windows.js";
+import { runWindows } from "./sweep-windows.js";
 
 export async function sweepCommand(options: SweepCommandOptions, context: CliContext): Promise<void> {
-  const { window: shape, nodes, positions, out } = options;
-  const metrics = join(out, "metrics.csv");
+  const { window: shape, nodes, positions } = options;
   await withRun(
     "sweep",
     options,
     context,
-    async (prepared) => {
-      for (const file of [metrics, ...(shape ? [windowFiles(out).windows] : [])])
-        await checkReplaceable(file);
-      return announced(prepared, options);
-    },
+    (prepared) => announced(prepared, options),
     (prepared) => sweepWork(prepared, options),
     (run, sites) =>
       withSource(run, sites, async (runOptions) => {
@@ -40,9 +33,14 @@ export async function sweepCommand(options: SweepCommandOptions, context: CliCon
         }
         const ranking = await sweep(run.model, run.pairs, swept);
         run.clock.lap("verify");
-        await writeMetricsCsv(metrics, nodeMetrics(ranking), context);
-        const saved = await saveRun(run, ranking, { signal: context.signal, bestOnly: true });
-        printRun(saved, { ...run.files, metrics, ...(await reportOfRun(options)) }, options.json === true);
+        const saved = await saveRun(run, ranking, {
+          ...context,
+          state: "done",
+          bestOnly: true,
+          metrics: nodeMetrics(ranking),
+        });
+        const files = { ...listFiles(run, ["metrics"]), ...(await reportOfRun(options)) };
+        printRun(saved, files, options.json === true);
       }),
   );
 }

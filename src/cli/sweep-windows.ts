@@ -1,6 +1,5 @@
 /** @file The windows of `atp sweep --window`: run, saved, printed. */
 
-import { join } from "node:path";
 import { meanOf } from "../exact/pair-statistics.js";
 import { windowMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
 import { writeWindowsCsv } from "../report/windows-csv.js";
@@ -11,17 +10,9 @@ import { type CliContext, printResult } from "./context.js";
 import type { StartedRun } from "./prepare-run.js";
 import { heading, labelled } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
-import { describeAlsoMetrics, describeRun, SHOWN_ROWS } from "./save-run.js";
+import { beginList, describeAlsoMetrics, describeRun, SHOWN_ROWS } from "./save-run.js";
 
-export function windowFiles(folder: string) {
-  return {
-    windows: join(folder, "windows.csv"),
-    metrics: join(folder, "metrics.csv"),
-    summary: join(folder, "summary.json"),
-  };
-}
-
-/** Writes windows.csv, metrics.csv, then summary.json. */
+/** Writes windows.csv and metrics.csv between the two versions of summary.json. */
 export async function runWindows(
   run: StartedRun,
   options: WindowOptions,
@@ -30,20 +21,30 @@ export async function runWindows(
   const ranking = await sweepWindows(run.model, run.pairs, options);
   run.clock.lap("verify");
   run.progress.finish();
-  const files = windowFiles(run.options.out);
-  await writeWindowsCsv(files.windows, rankedWindows(ranking), { signal });
-  await writeMetricsCsv(files.metrics, windowMetrics(ranking), { signal });
+  const { results } = run;
   const { metrics, forwardEquivalents, starts, shape } = ranking;
   const [{ base, source }] = metrics;
   const { seconds } = run.clock;
-  const summary = {
+  const begun = {
     ...describeRun(run, { base: meanOf(base), source: meanOf(source) }),
+    state: "running" as const,
     ...describeAlsoMetrics(metrics),
     windows: { ...shape, ranked: starts.length },
     forwardEquivalents: { estimate: 0, verify: forwardEquivalents },
     seconds,
   };
-  await writeJson(files.summary, summary);
+  const control = { signal, run: run.run };
+  await beginList(run, begun);
+  await results.removeList();
+  await writeWindowsCsv(results.path("windows"), rankedWindows(ranking), control);
+  await writeMetricsCsv(results.path("metrics"), windowMetrics(ranking), control);
+  const summary = { ...begun, state: "done" as const };
+  await writeJson(results.path("summary"), summary);
+  const files = {
+    windows: results.path("windows"),
+    metrics: results.path("metrics"),
+    summary: results.path("summary"),
+  };
   const written = { ...files, ...(await reportOfRun(run.options)) };
   const rows = [...rankedWindows(ranking, { limit: SHOWN_ROWS })];
   if (run.options.json) {

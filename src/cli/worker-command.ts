@@ -1,13 +1,11 @@
 /** @file `atp worker`: makes shards of jobs that others have submitted to a queue. One process per device. */
 
-import { mkdir, stat } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join } from "node:path";
+import { stat } from "node:fs/promises";
 import { connectQueue } from "../batch/queue/connection.js";
 import { parseQueueUrl } from "../batch/queue/queue-url.js";
 import { runQueueWorker } from "../batch/queue/queue-worker.js";
 import { shortName } from "../batch/queue/shard-maker.js";
-import { hashModel, MODEL_HASH_CACHE } from "../checkpoint/model-hash.js";
+import { hashModel, userHashCache } from "../checkpoint/model-hash.js";
 import { InputError } from "../errors.js";
 import { type CliContext, printNote } from "./context.js";
 import type { WorkerCommandOptions } from "./options.js";
@@ -56,10 +54,8 @@ function printShard(name: string, seconds: number): void {
 async function hashedModel(name: string, context: CliContext, progress: ProgressDisplay) {
   const opened = await openForCommand(name, context, progress);
   try {
-    const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "atpkit");
-    await mkdir(cache, { recursive: true });
     const hashed = await hashModel(opened.folder, {
-      cacheFile: join(cache, MODEL_HASH_CACHE),
+      cacheFile: userHashCache(),
       signal: context.signal,
       onProgress: (done, total) => progress.stage({ stage: "hash", done, total }),
     });

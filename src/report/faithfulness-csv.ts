@@ -1,9 +1,8 @@
 /** @file A faithfulness curve as CSV: one row per k, an empty cell for what was not computed. */
 
-import { writeToString } from "fast-csv";
 import type { CurveValue, FaithfulnessPoint } from "../exact/faithfulness.js";
-import { writeAtomically } from "../results/atomic-file.js";
 import { float32Text } from "./float32-text.js";
+import { type CsvOptions, streamCsv } from "./stream-csv.js";
 
 const VALUE_COLUMNS = ["metric", "se", "faithfulness", "faithfulness_se"];
 
@@ -29,9 +28,7 @@ function cellsOf({ k, share, keep, remove, negative }: FaithfulnessPoint): strin
 export async function writeFaithfulnessCsv(
   path: string,
   points: readonly FaithfulnessPoint[],
+  options: CsvOptions = {},
 ): Promise<void> {
-  const text = await writeToString([[...FAITHFULNESS_HEADER], ...points.map(cellsOf)], {
-    includeEndRowDelimiter: true,
-  });
-  await writeAtomically(path, (handle) => handle.writeFile(text));
+  await streamCsv(path, { header: FAITHFULNESS_HEADER, rows: points, cellsOf }, options);
 }

@@ -13,7 +13,7 @@ import { formatNodeId } from "../nodes/node-id.js";
 import { nodeAt } from "../nodes/node-space.js";
 import { partsOfWindow, type WindowRanking } from "../sweep-windows.js";
 import { float32Text } from "./float32-text.js";
-import { streamCsv } from "./stream-csv.js";
+import { type CsvOptions, streamCsv } from "./stream-csv.js";
 import { WINDOW_COLUMNS, windowCells } from "./windows-csv.js";
 
 /** The columns that say which node it is, as in a ranked list. */
@@ -76,13 +76,12 @@ export function metricsHeader({ columns, metrics }: Pick<MetricsTable, "columns"
 
 /**
  * Writes the metrics of patches. The file appears under its name when it is complete; until then an older one stays.
- * @param signal aborting it ends the writing and leaves no file of its own behind
  * @throws RunError if the disk refuses
  */
 export async function writeMetricsCsv(
   path: string,
   table: MetricsTable,
-  options: { readonly signal?: AbortSignal } = {},
+  options: CsvOptions = {},
 ): Promise<void> {
   const content = {
     header: metricsHeader(table),

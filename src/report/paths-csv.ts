@@ -1,9 +1,8 @@
 /** @file Effects of paths as CSV: one row per path, best first, an empty cell for what was not computed. */
 
-import { writeToString } from "fast-csv";
-import { writeAtomically } from "../results/atomic-file.js";
 import { float32Text } from "./float32-text.js";
 import type { PathRow } from "./path-rows.js";
+import { type CsvOptions, streamCsv } from "./stream-csv.js";
 
 export const PATHS_HEADER: readonly string[] = [
   "sender",
@@ -32,9 +31,10 @@ function cellsOf(row: PathRow): string[] {
  * Writes the rows. The file appears under its name when it is complete; until then an older one stays.
  * @throws RunError if the disk refuses
  */
-export async function writePathsCsv(path: string, rows: readonly PathRow[]): Promise<void> {
-  const text = await writeToString([[...PATHS_HEADER], ...rows.map(cellsOf)], {
-    includeEndRowDelimiter: true,
-  });
-  await writeAtomically(path, (handle) => handle.writeFile(text));
+export async function writePathsCsv(
+  path: string,
+  rows: readonly PathRow[],
+  options: CsvOptions = {},
+): Promise<void> {
+  await streamCsv(path, { header: PATHS_HEADER, rows, cellsOf }, options);
 }

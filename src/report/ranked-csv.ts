@@ -5,7 +5,7 @@
 
 import type { RankedNode } from "../nodes/ranking.js";
 import { float32Text } from "./float32-text.js";
-import { streamCsv } from "./stream-csv.js";
+import { type CsvOptions, streamCsv } from "./stream-csv.js";
 
 /** The columns in their order, by the field that each one holds. */
 export const RANKED_COLUMNS = {
@@ -63,13 +63,12 @@ function cellsOf(row: RankedNode): string[] {
  * Writes a ranked list. The file appears under its name when it is complete; until then an older one stays.
  *
  * @param rows best first; read one at a time, as fast as the disk takes them
- * @param signal aborting it ends the writing and leaves no file of its own behind
  * @throws RunError if the disk refuses
  */
 export async function writeRankedCsv(
   path: string,
   rows: Iterable<RankedNode> | AsyncIterable<RankedNode>,
-  options: { readonly signal?: AbortSignal } = {},
+  options: CsvOptions = {},
 ): Promise<void> {
   await streamCsv(path, { header: RANKED_HEADER, rows, cellsOf }, options);
 }

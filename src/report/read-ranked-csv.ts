@@ -3,21 +3,26 @@
  * other CSV, is found out at the line and column where it goes wrong.
  */
 
-import { createReadStream } from "node:fs";
-import { parse, parseString } from "fast-csv";
 import { InputError } from "../errors.js";
 import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
 import type { RankedNode } from "../nodes/ranking.js";
-import { textLines } from "../prompts/text-lines.js";
+import { shown } from "../shown-text.js";
+import { csvRecords } from "./csv-records.js";
 import { RANKED_COLUMNS, RANKED_HEADER } from "./ranked-csv.js";
+import { RUN_COLUMN } from "./stream-csv.js";
 
 export interface ReadRankedNode {
   /** Line of the file, from 1. */
   readonly line: number;
   readonly row: RankedNode;
+  /** The run that wrote the list; undefined in one that does not say, of an earlier version or of nobody's folder. */
+  readonly run?: string;
 }
 
 type Field = keyof typeof RANKED_COLUMNS;
+
+/** A run is named by two hashes; see `runId`. */
+const MAX_RUN_CHARACTERS = 80;
 
 const FIELDS = new Map(Object.keys(RANKED_COLUMNS).map((field, column) => [field, column]));
 
@@ -27,23 +32,34 @@ const FIELDS = new Map(Object.keys(RANKED_COLUMNS).map((field, column) => [field
  *   node ids, numbers, rows that are not in order of contribution; for a file without rows, or that cannot be read
  */
 export async function* readRankedCsv(file: string): AsyncGenerator<ReadRankedNode> {
-  let header = true;
+  let header: Header | undefined;
   let previous: ReadRankedNode | undefined;
-  for await (const record of csvRecords(file)) {
-    if (header) checkHeader(record);
-    else {
-      const row = rankedNode(record);
-      checkOrder(record, row, previous);
-      previous = { line: record.line, row };
-      yield previous;
+  for await (const { line, cells } of records(file)) {
+    const record = new RankedRecord(file, line, cells);
+    if (!header) {
+      header = checkedHeader(record);
+      continue;
     }
-    header = false;
+    const row = rankedNode(record, header);
+    const run = header.hasRun ? runOf(record, previous) : undefined;
+    checkOrder(record, row, previous);
+    previous = { line, row, ...(run !== undefined && { run }) };
+    yield previous;
   }
   if (!previous) throw new InputError(`readRankedCsv: ${file}: expected at least one ranked node, got none`);
 }
 
-/** One record of a CSV file, where it begins, and the error that names a place in it. */
-class CsvRecord {
+async function* records(file: string) {
+  try {
+    yield* csvRecords(file);
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError(`readRankedCsv: ${error.message}`);
+    throw error;
+  }
+}
+
+/** One record, where it begins, and the error that names a place in it. */
+class RankedRecord {
   constructor(
     readonly file: string,
     readonly line: number,
@@ -54,7 +70,7 @@ class CsvRecord {
     return this.cells[FIELDS.get(field) ?? -1] ?? "";
   }
 
-  error(field: Field, expected: string, got = `"${this.cell(field)}"`): InputError {
+  error(field: Field, expected: string, got = shown(this.cell(field))): InputError {
     return this.fail(`column "${RANKED_COLUMNS[field]}": expected ${expected}, got ${got}`);
   }
 
@@ -63,14 +79,34 @@ class CsvRecord {
   }
 }
 
-function checkHeader(record: CsvRecord): void {
-  if (record.cells.join() === RANKED_HEADER.join()) return;
-  throw record.fail(`expected the columns ${RANKED_HEADER.join()}, got ${record.cells.join().slice(0, 200)}`);
+interface Header {
+  readonly columns: number;
+  readonly hasRun: boolean;
 }
 
-function rankedNode(record: CsvRecord): RankedNode {
-  if (record.cells.length !== RANKED_HEADER.length) {
-    throw record.fail(`expected ${RANKED_HEADER.length} columns, got ${record.cells.length}`);
+function checkedHeader(record: RankedRecord): Header {
+  const { cells } = record;
+  const hasRun = cells.length > RANKED_HEADER.length;
+  const expected = hasRun ? [...RANKED_HEADER, RUN_COLUMN] : RANKED_HEADER;
+  if (cells.join() === expected.join()) return { columns: cells.length, hasRun };
+  throw record.fail(
+    `expected the columns ${RANKED_HEADER.join()} and ${RUN_COLUMN}, got ${shown(cells.join(), 200)}`,
+  );
+}
+
+/** A list is one run's: lists that were put together would say of both that they are the other. */
+function runOf(record: RankedRecord, previous: ReadRankedNode | undefined): string {
+  const run = record.cells[RANKED_HEADER.length];
+  if (run === "" || run.length > MAX_RUN_CHARACTERS || (previous && previous.run !== run)) {
+    const expected = previous ? `${previous.run} as in line ${previous.line}: a list is one run's` : "a run";
+    throw record.fail(`column "${RUN_COLUMN}": expected ${expected}, got ${shown(run)}`);
+  }
+  return run;
+}
+
+function rankedNode(record: RankedRecord, { columns }: Header): RankedNode {
+  if (record.cells.length !== columns) {
+    throw record.fail(`expected ${columns} columns, got ${record.cells.length}`);
   }
   const node = nodeOf(record);
   const contribution = float(record, "contribution");
@@ -109,7 +145,7 @@ function rankedNode(record: CsvRecord): RankedNode {
 }
 
 /** The node of the row's id. The columns after it repeat its parts, so they must agree. */
-function nodeOf(record: CsvRecord): Node {
+function nodeOf(record: RankedRecord): Node {
   const node = parseNode(record);
   for (const part of ["site", "layer", "index", "position"] as const) {
     const expected = String(node[part] ?? "");
@@ -120,7 +156,7 @@ function nodeOf(record: CsvRecord): Node {
   return node;
 }
 
-function parseNode(record: CsvRecord): Node {
+function parseNode(record: RankedRecord): Node {
   try {
     return parseNodeId(record.cell("node"));
   } catch (error) {
@@ -132,21 +168,21 @@ function parseNode(record: CsvRecord): Node {
 const DECIMAL = /^(-?\d+(\.\d+)?(e[+-]?\d+)?|NaN|-?Infinity)$/i;
 
 /** Undefined for an empty cell: not computed. */
-function float(record: CsvRecord, field: Field): number | undefined {
+function float(record: RankedRecord, field: Field): number | undefined {
   const text = record.cell(field);
   if (text === "") return undefined;
   if (!DECIMAL.test(text)) throw record.error(field, "a number or an empty cell");
   return Number(text);
 }
 
-function count(record: CsvRecord, field: Field): number {
+function count(record: RankedRecord, field: Field): number {
   const text = record.cell(field);
   if (!/^[1-9]\d*$/.test(text)) throw record.error(field, "a positive integer");
   return Number(text);
 }
 
 /** The order is what lets new values be merged into a list of any length without holding it in memory. */
-function checkOrder(record: CsvRecord, row: RankedNode, previous: ReadRankedNode | undefined): void {
+function checkOrder(record: RankedRecord, row: RankedNode, previous: ReadRankedNode | undefined): void {
   if (!previous) return;
   const { contribution } = previous.row;
   if (Number.isNaN(row.contribution) || row.contribution <= contribution) return;
@@ -155,67 +191,4 @@ function checkOrder(record: CsvRecord, row: RankedNode, previous: ReadRankedNode
     `rows in order of contribution, at most ${contribution} as in line ${previous.line}`,
     String(row.contribution),
   );
-}
-
-/** The records of a CSV file that are not blank. */
-async function* csvRecords(file: string): AsyncGenerator<CsvRecord> {
-  const source = createReadStream(file);
-  const parser = parse();
-  source.on("error", (error) => parser.destroy(error));
-  const records: AsyncIterable<string[]> = source.pipe(parser);
-  let line = 1;
-  try {
-    for await (const cells of records) {
-      if (cells.length > 0) yield new CsvRecord(file, line, cells);
-      line += 1 + lineBreaks(cells);
-    }
-  } catch (error) {
-    if (error instanceof InputError) throw error;
-    throw (await findBrokenRecord(file)) ?? unreadable(file, error);
-  } finally {
-    source.destroy();
-  }
-}
-
-function lineBreaks(cells: readonly string[]): number {
-  let breaks = 0;
-  for (const cell of cells) {
-    for (let at = cell.indexOf("\n"); at >= 0; at = cell.indexOf("\n", at + 1)) breaks++;
-  }
-  return breaks;
-}
-
-/**
- * The parser does not say where quotes went wrong, so on an error the file is read once more, record by record: lines
- * are put together until their quotes are even.
- */
-async function findBrokenRecord(file: string): Promise<InputError | undefined> {
-  let record = "";
-  let first = 1;
-  const broken = () =>
-    new InputError(
-      `readRankedCsv: ${file}:${first}: expected a CSV record, got quotes that do not pair up in: ${record.slice(0, 80).trimEnd()}`,
-    );
-  for await (const { number, text } of textLines(file)) {
-    if (record === "") first = number;
-    record += `${text}\n`;
-    if (record.split('"').length % 2 === 0) continue;
-    if (record.includes('"') && !(await isCsv(record))) return broken();
-    record = "";
-  }
-  return record === "" ? undefined : broken();
-}
-
-function isCsv(record: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    parseString(record)
-      .on("error", () => resolve(false))
-      .on("end", () => resolve(true))
-      .resume();
-  });
-}
-
-function unreadable(file: string, error: unknown): InputError {
-  const reason = error instanceof Error ? error.message : String(error);
-  return new InputError(`readRankedCsv: ${file}: expected a readable CSV file, got: ${reason.slice(0, 200)}`);
 }

@@ -8,6 +8,9 @@ import type { Engine } from "../engine/start-engine.js";
 import type { MemorySummary } from "../plan/memory-summary.js";
 import type { Direction } from "../prompts/direction.js";
 import { writeJson } from "../results/atomic-file.js";
+import type { ListReference } from "../results/list-origin.js";
+import type { Question } from "../results/question.js";
+import type { RunState } from "../results/results-folder.js";
 import type { AgreementSummary } from "./agreement-text.js";
 import type { PromptSummary } from "./prompt-summary.js";
 
@@ -24,6 +27,16 @@ export interface MetricMeans {
 }
 
 export interface RunSummary {
+  /** The name of the run, as in every file of its results. */
+  readonly run: string;
+  /** What it asks, by content: runs of the same question compare. */
+  readonly question: Question;
+  /** Left at "running", the run broke off. */
+  readonly state: RunState;
+  /** What an interrupted run had computed, for people. */
+  readonly interrupted?: { readonly text: string };
+  /** The list that nodes were taken from. */
+  readonly list?: ListReference;
   /** Version of atpkit. */
   readonly atpkit: string;
   readonly command: string;
@@ -64,10 +77,13 @@ export interface RunSummary {
   readonly seconds: PerStage & { readonly load?: number };
 }
 
+/** What is known before the list is written. */
+export type BegunSummary = Omit<RunSummary, "nodes" | "agreement">;
+
 /**
  * Writes a summary as JSON, complete or not at all.
  * @throws RunError if the disk refuses
  */
-export async function writeSummary(path: string, summary: RunSummary): Promise<void> {
+export async function writeSummary(path: string, summary: RunSummary | BegunSummary): Promise<void> {
   await writeJson(path, summary);
 }

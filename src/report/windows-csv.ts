@@ -2,7 +2,7 @@
 
 import type { RankedWindow, WindowParts } from "../sweep-windows.js";
 import { float32Text } from "./float32-text.js";
-import { streamCsv } from "./stream-csv.js";
+import { type CsvOptions, streamCsv } from "./stream-csv.js";
 
 /** The columns that say which window it is. */
 export const WINDOW_COLUMNS = [
@@ -58,7 +58,7 @@ function cellsOf(row: RankedWindow): string[] {
 export async function writeWindowsCsv(
   path: string,
   rows: Iterable<RankedWindow>,
-  options: { readonly signal?: AbortSignal } = {},
+  options: CsvOptions = {},
 ): Promise<void> {
   await streamCsv(path, { header: WINDOWS_HEADER, rows, cellsOf }, options);
 }

@@ -71,6 +71,16 @@ export async function lockFolder(
   };
 }
 
+/** Who writes to a folder now; undefined where nobody does. Of a process on another machine it is not known whether it still runs. */
+export async function writerOf(
+  folder: string,
+): Promise<{ readonly pid: number; readonly host: string } | undefined> {
+  const owner = await ownerOf(join(folder, LOCK_FILE));
+  if (!owner || owner.id === NO_ID) return undefined;
+  const { pid, host } = owner;
+  return host !== hostname() || isRunning(pid) ? { pid, host } : undefined;
+}
+
 async function take(path: string, attempt: Attempt): Promise<void> {
   const { folder, owner, onNotice } = attempt;
   for (;;) {

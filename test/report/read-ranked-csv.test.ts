@@ -78,7 +78,11 @@ describe("readRankedCsv", () => {
   });
 
   it.each([
-    ["another table", `name,value\n${SECOND}\n`, `:1: expected the columns ${HEADER}, got name,value`],
+    [
+      "another table",
+      `name,value\n${SECOND}\n`,
+      `:1: expected the columns ${HEADER} and run, got "name,value"`,
+    ],
     ["no rows", `${HEADER}\n`, ": expected at least one ranked node, got none"],
     ["nothing", "", ": expected at least one ranked node, got none"],
     ["a row that is cut", `${HEADER}\n${FIRST}\n2,L0.mlpOut@end,mlp`, ":4: expected 19 columns, got 3"],
@@ -130,7 +134,7 @@ describe("readRankedCsv", () => {
     [
       "a quote that does not end",
       `${HEADER}\n${FIRST}\n${SECOND.replace(",,0.5", ',"x,0.5')}\n${SECOND}`,
-      ':4: expected a CSV record, got quotes that do not pair up in: 2,L0.mlpOut@end,mlpOut,0,,end,"x,0.5',
+      ":4: expected a CSV record, got quotes that do not pair up before the file ends",
     ],
   ])("names file, line and column of %s", async (_, text, expected) => {
     expect(await errorOf(text)).toContain(`readRankedCsv: ${file}${expected}`);

@@ -1,9 +1,9 @@
 /** @file Metrics as text: the name of an output metric, or an internal metric written like a node id. */
 
-import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { InputError } from "../../errors.js";
 import { shown } from "../../shown-text.js";
+import { parseJsonText, readTextFileNow } from "../../text-file.js";
 import { METRICS } from "./index.js";
 import { attentionWeight, neuronActivation, PROJECTION_SITES, projection } from "./internal.js";
 import type { Metric, MetricPosition } from "./metric.js";
@@ -77,19 +77,15 @@ function position(text: string): MetricPosition {
 
 /** Small enough to be read at one go: D numbers. */
 function readDirection(file: string): number[] {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    throw new InputError(
-      `parseMetric: expected a direction in ${file}, which cannot be read: ${messageOf(error)}`,
-    );
-  }
   let values: unknown;
   try {
-    values = JSON.parse(text);
+    const text = readTextFileNow(file);
+    if (text === undefined) {
+      throw new InputError(`expected a direction in ${file}, got no such file`);
+    }
+    values = parseJsonText(text, file);
   } catch (error) {
-    throw new InputError(`parseMetric: ${file}: expected a JSON array of numbers: ${messageOf(error)}`);
+    throw error instanceof InputError ? new InputError(`parseMetric: ${error.message}`) : error;
   }
   if (!Array.isArray(values)) {
     throw new InputError(`parseMetric: ${file}: expected a JSON array of numbers, got ${kindOf(values)}`);
@@ -106,8 +102,4 @@ function readDirection(file: string): number[] {
 
 function kindOf(value: unknown): string {
   return value === null ? "null" : `${/^[aeiou]/.test(typeof value) ? "an" : "a"} ${typeof value}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,6 @@
 /** @file The figures of a page with the words around them: what each shows, and how to read it. */
 
+import type { About } from "../../results/schemas.js";
 import { boundFigure } from "./figures/bound.js";
 import { estimateAgainstExact } from "./figures/estimate-against-exact.js";
 import { faithfulnessFigure } from "./figures/faithfulness.js";
@@ -10,7 +11,6 @@ import { plainNumber } from "./number-text.js";
 import type { Figure } from "./page-data.js";
 import type { RankedContent } from "./ranked-content.js";
 import type { ReportFolder } from "./read-folder.js";
-import type { About } from "./schemas.js";
 
 /** Figures that are read together. */
 export interface FigureSection {

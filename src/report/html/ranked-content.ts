@@ -28,6 +28,8 @@ export interface NodeCell {
 }
 
 export interface RankedContent {
+  /** The run that its rows name. */
+  readonly run?: string;
   readonly columns: RankedColumns;
   /** Rows of the file. */
   readonly total: number;
@@ -86,7 +88,9 @@ export async function collectRanked(file: string, limit: number): Promise<Ranked
   const first: RankedNode[] = [];
   const compared: (ComparedNode & { readonly row: number })[] = [];
   let [total, verified, kept] = [0, 0, 0];
-  for await (const { row } of readRankedCsv(file)) {
+  let run: string | undefined;
+  for await (const { row, run: ofRow } of readRankedCsv(file)) {
+    run = ofRow;
     total++;
     if (row.verified) verified++;
     positions.of(row.position);
@@ -110,6 +114,7 @@ export async function collectRanked(file: string, limit: number): Promise<Ranked
   const missed = new Set(missedNodes(compared));
   const missedRows = new Set([...missed].map((place) => compared[place].row));
   return {
+    ...(run !== undefined && { run }),
     columns: {
       sites: sites.values,
       positions: positions.values,

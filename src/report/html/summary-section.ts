@@ -1,10 +1,10 @@
 /** @file The run in words: what was done to which model, what was verified, what is certain, what it cost. */
 
+import type { About, CertificateContent, FaithfulnessContent, Summary } from "../../results/schemas.js";
 import { agreementLines } from "../agreement-text.js";
 import { html, type Markup } from "./markup.js";
 import { plainNumber, signedNumber } from "./number-text.js";
 import type { ReportFolder } from "./read-folder.js";
-import type { About, CertificateContent, FaithfulnessContent, Summary } from "./schemas.js";
 
 const DIRECTION_TEXTS = {
   noising: "corrupted activations patched into the clean run: what the behaviour needs",
@@ -20,10 +20,13 @@ export function titleOf({ summary, faithfulness }: ReportFolder): string {
 }
 
 export function summarySection(folder: ReportFolder): Markup {
-  const { summary, faithfulness, certificate, ranked, notes } = folder;
+  const { summary, faithfulness, certificate, ranked, unfinished, notes } = folder;
   const run = summary ?? faithfulness;
   const lines: Line[] = [
+    ...(unfinished ? [["unfinished", html`<b class="open">${unfinished}</b>`] as const] : []),
     ...(run ? runLines(run) : []),
+    ...listLines(summary?.list, "nodes from"),
+    ...listLines(faithfulness?.list, "curve of"),
     ...(run ? [["estimates", estimatesText(run, ranked)] as const] : []),
     ...(ranked ? [["nodes", nodesText(ranked.total, ranked.verified)] as const] : []),
     ...(summary?.windows ? [["windows", windowsText(summary.windows)] as const] : []),
@@ -43,6 +46,7 @@ ${run?.options ? html`<details><summary>All options of the run</summary><pre>${J
 }
 
 function runLines({
+  run: name,
   command,
   date,
   atpkit,
@@ -63,7 +67,9 @@ function runLines({
   return [
     [
       "run",
-      [`atp ${command}`, date && `begun ${date}`, atpkit && `atpkit ${atpkit}`].filter(Boolean).join(", "),
+      [name, `atp ${command}`, date && `begun ${date}`, atpkit && `atpkit ${atpkit}`]
+        .filter(Boolean)
+        .join(", "),
     ],
     ["model", `${model.name}${about.some(Boolean) ? ` (${about.filter(Boolean).join(", ")})` : ""}`],
     [
@@ -94,6 +100,17 @@ function estimatesText({ method }: About, ranked: ReportFolder["ranked"]): strin
   return ranked && ranked.verified < ranked.total
     ? "those of an earlier run, by a method that is not known"
     : "none: every value is exact";
+}
+
+/** The list that nodes come from, or that a curve is of. */
+function listLines(list: Summary["list"], label: string): Line[] {
+  if (!list) return [];
+  const name = `${list.file}${list.run === undefined ? "" : ` (run ${list.run})`}`;
+  const differs =
+    list.differs === undefined
+      ? undefined
+      : html`, which was computed with ${list.differs}: <b>only its choice and order of nodes is used, none of its numbers</b>`;
+  return [[label, html`${name}${differs}`]];
 }
 
 function nodesText(total: number, verified: number): string {

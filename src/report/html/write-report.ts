@@ -4,6 +4,8 @@
 
 import { join } from "node:path";
 import { writeAtomically } from "../../results/atomic-file.js";
+import { RESULT_FILES } from "../../results/result-files.js";
+import { figureFile } from "../../results/written-pages.js";
 import { figureSections } from "./figure-sections.js";
 import { reportPage } from "./page.js";
 import { readReportFolder } from "./read-folder.js";
@@ -21,9 +23,6 @@ export interface WrittenReport {
   readonly figures: readonly string[];
 }
 
-/** The page's name in the folder of the results. */
-export const REPORT_FILE = "report.html";
-
 /**
  * Makes report.html of the results in a folder (ranked.csv, summary.json, certificate.json, metrics.csv, windows.csv,
  * faithfulness.json, those that are there) and puts it beside them. The page needs no other file and makes no request.
@@ -38,13 +37,13 @@ export async function writeReport(
 ): Promise<WrittenReport> {
   const content = await readReportFolder(folder);
   const sections = figureSections(content);
-  const page = join(folder, REPORT_FILE);
+  const page = join(folder, RESULT_FILES.page.name);
   const text = await reportPage(content, sections);
   await writeAtomically(page, (handle) => handle.writeFile(text));
   const figures: string[] = [];
   for (const figure of svg ? sections.flatMap((section) => section.figures) : []) {
-    const path = join(folder, `report-${figure.id}.svg`);
-    const drawing = await figureSvg(figure);
+    const path = join(folder, figureFile(figure.id));
+    const drawing = await figureSvg(figure, content.summary?.run ?? content.faithfulness?.run);
     await writeAtomically(path, (handle) => handle.writeFile(drawing));
     figures.push(path);
   }

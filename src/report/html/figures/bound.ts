@@ -1,8 +1,8 @@
 /** @file The bound on what was not verified, as it shrank while samples came in. */
 
 import type { EChartsOption } from "echarts";
+import type { CertificateContent } from "../../../results/schemas.js";
 import type { Figure } from "../page-data.js";
-import type { CertificateContent } from "../schemas.js";
 
 /** Undefined where nothing was sampled. */
 export function boundFigure({ sampling }: CertificateContent, metric: string): Figure | undefined {

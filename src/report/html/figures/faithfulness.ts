@@ -1,8 +1,8 @@
 /** @file Faithfulness curves over ln(1 + k), the axis that the area is taken over. */
 
 import type { EChartsOption } from "echarts";
+import type { FaithfulnessContent } from "../../../results/schemas.js";
 import type { Figure } from "../page-data.js";
-import type { FaithfulnessContent } from "../schemas.js";
 
 /** Share of the axis that two labels of k must lie apart. */
 const LABEL_DISTANCE = 0.075;

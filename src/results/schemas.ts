@@ -1,10 +1,11 @@
 /**
- * @file What a report reads of the JSON files. Fields that it can do without may be missing, so that folders of older
+ * @file What is read of the JSON files of a folder of results. Fields that it can do without may be missing, so that folders of older
  * versions still make a page; fields that it does not know are left alone.
  */
 
 import { z } from "zod";
-import { shown } from "../../shown-text.js";
+import { shown } from "../shown-text.js";
+import { nestsWithin } from "../text-file.js";
 
 const number = z.number({ error: expected("a number") });
 const text = z.string({ error: expected("text") });
@@ -32,12 +33,33 @@ const prompts = object({
   differingRoles: texts,
 });
 
+/** Deeper than any options are. */
+const MAX_DEPTH = 16;
+
+const question = object({ model: text, pairs: text, metric: text, direction: text, source: text });
+
+/** The list that nodes were chosen from, or that a curve is of. */
+const listOrigin = object({
+  file: text,
+  run: text.optional(),
+  /** In what its question differs from that of the run: then nodes were chosen from it, and no number taken over. */
+  differs: text.optional(),
+});
+
 /** What summary.json and the other documents say of the run. */
 const about = {
   atpkit: text.optional(),
+  run: text.optional(),
+  question: question.optional(),
+  list: listOrigin.optional(),
   command: text,
   date: text.optional(),
-  options: z.record(z.string(), z.unknown(), { error: expected("an object") }).optional(),
+  options: z
+    .record(z.string(), z.unknown(), { error: expected("an object") })
+    .refine((options) => nestsWithin(options, MAX_DEPTH), {
+      error: `expected an object that nests at most ${MAX_DEPTH} levels deep`,
+    })
+    .optional(),
   model: object({ name: text, family: text.optional(), layers: number.optional() }),
   pairs: object({ files: texts.optional(), available: number.optional(), used: number }),
   prompts: prompts.optional(),
@@ -68,6 +90,10 @@ const agreement = object({
 
 export const summarySchema = object({
   ...about,
+  state: z
+    .enum(["running", "interrupted", "done"], { error: expected('"running", "interrupted" or "done"') })
+    .optional(),
+  interrupted: object({ text }).optional(),
   agreement: agreement.optional(),
   alsoMetrics: z.array(metric, { error: expected("an array of metrics") }).optional(),
   nodes: object({ ranked: number, verified: number }).optional(),
@@ -87,6 +113,7 @@ export type About = Pick<Summary, keyof typeof about>;
 const lookBound = object({ bound: number.optional(), node: text.optional() });
 
 export const certificateSchema = object({
+  run: text.optional(),
   topK: number,
   confidence: number,
   certified: z.boolean({ error: expected("true or false") }),

@@ -1,0 +1,75 @@
+/** @file Text files that are read at one go, of whatever origin: a pipe is not waited for, and a file of gigabytes is not read. */
+
+import { constants, readFileSync, statSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { codeOf, InputError } from "./errors.js";
+
+/** More than any file that this package reads whole: a tokenizer.json of a vocabulary of a million. */
+export const MAX_TEXT_BYTES = 2 ** 28;
+
+/** Opening a pipe waits for its other end, unless it is told not to. */
+const AT_ONCE = constants.O_RDONLY | constants.O_NONBLOCK;
+
+/**
+ * The text of a file; undefined where there is none.
+ * @param most bytes
+ * @throws InputError, beginning with the path, for what is no file, is larger, or cannot be read
+ */
+export async function readTextFile(path: string, most = MAX_TEXT_BYTES): Promise<string | undefined> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, AT_ONCE);
+    const found = await handle.stat();
+    checkFile(path, found.isFile(), found.size, most);
+    return await handle.readFile("utf8");
+  } catch (error) {
+    return notThere(path, error);
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** The same, without waiting: for what is read while options are parsed. */
+export function readTextFileNow(path: string, most = MAX_TEXT_BYTES): string | undefined {
+  try {
+    const found = statSync(path);
+    checkFile(path, found.isFile(), found.size, most);
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    return notThere(path, error);
+  }
+}
+
+/**
+ * What JSON text says.
+ * @param where the file, or the place in it, for the error text
+ * @throws InputError
+ */
+export function parseJsonText(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InputError(
+      `${where}: expected JSON, got ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+/** Whether a value of unknown origin nests no deeper: what is deeper ends the process of whoever goes through it. */
+export function nestsWithin(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  return depth > 0 && Object.values(value).every((part) => nestsWithin(part, depth - 1));
+}
+
+function checkFile(path: string, isFile: boolean, size: number, most: number): void {
+  if (!isFile) throw new InputError(`${path}: expected a file, got a folder, pipe or device`);
+  if (size > most) throw new InputError(`${path}: expected a file of at most ${most} bytes, got ${size}`);
+}
+
+function notThere(path: string, error: unknown): undefined {
+  if (error instanceof InputError) throw error;
+  if (codeOf(error) === "ENOENT") return undefined;
+  throw new InputError(
+    `${path}: expected a readable file, got ${error instanceof Error ? error.message : String(error)}`,
+  );
+}
