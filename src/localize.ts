@@ -9,9 +9,11 @@ import { type Agreement, agreementOf } from "./bounds/agreement.js";
 import type { Certificate } from "./bounds/certificate.js";
 import type { CertifyOptions } from "./bounds/certification.js";
 import { certify, checkCertifyOptions } from "./bounds/certify.js";
+import type { VerifiedAtCost } from "./bounds/measurements.js";
 import { checkComplete } from "./bounds/observe.js";
 import { InputError } from "./errors.js";
-import type { MetricOfRuns } from "./exact/patched-runs.js";
+import { partialOfNodes } from "./exact/partial-runs.js";
+import type { MetricOfRuns, PatchedRuns } from "./exact/patched-runs.js";
 import { scoresOfRuns } from "./exact/scores-of-runs.js";
 import { sweepNodes } from "./exact/sweep/sweep.js";
 import type { ModelConfig } from "./model/config.js";
@@ -60,6 +62,11 @@ export interface RunOptions extends RunControl {
 export interface VerifyOptions extends RunOptions {
   /** Metrics that are read off the same runs beside `metric`, which ranks. */
   readonly alsoMetrics?: readonly (string | Metric)[];
+  /**
+   * Called where the signal stops the runs, before the call rejects, with the exact effects so far, so that they can be saved: of
+   * some of the nodes, or on some of the pairs. Not called where there are none.
+   */
+  readonly onInterrupted?: (soFar: VerifiedRanking) => Promise<void> | void;
 }
 
 export interface NodeSelection {
@@ -87,6 +94,11 @@ export interface LocalizeOptions
     Omit<CertifyOptions, "topK" | "confidence"> {
   /** How many of the best nodes to verify by exact patching; default 20. */
   readonly topK?: number;
+  /**
+   * Called where the signal stops the exact runs, before the call rejects, with all estimates and the exact effects so far. Those of
+   * the last runs may be over fewer pairs: each row says over how many. Not called where there are none.
+   */
+  readonly onInterrupted?: (soFar: Ranking) => Promise<void> | void;
   /** Called with the estimates before verification starts, so that they can be saved first. */
   readonly onEstimates?: (ranking: Ranking) => Promise<void> | void;
   /**
@@ -175,7 +187,7 @@ export async function localize(
   pairs: readonly Pair[],
   options: LocalizeOptions = {},
 ): Promise<Localization> {
-  const { topK = DEFAULT_TOP_K, confidence, onEstimates } = options;
+  const { topK = DEFAULT_TOP_K, confidence, onEstimates, onInterrupted } = options;
   if (!Number.isInteger(topK) || topK < 1) {
     throw new InputError(`localize: expected topK to be a positive integer, got ${topK}`);
   }
@@ -193,14 +205,16 @@ export async function localize(
   }
   const { space, estimates } = estimated;
   const candidates = estimated.order.slice(0, topK);
-  const { verified, forwardEquivalents } = await verifyNodes(model, pairs, space, candidates, options);
-  const ranking = {
+  const rankingWith = ({ verified, forwardEquivalents }: VerifiedAtCost): Ranking => ({
     ...estimated,
     verified,
     order: rankNodes(space, estimates, verified),
     forwardEquivalents: { ...estimated.forwardEquivalents, verify: forwardEquivalents },
-  };
-  return withAgreement(ranking, topK);
+  });
+  const runs = await verifyNodes(model, pairs, space, candidates, options, async (partial) => {
+    await onInterrupted?.(rankingWith(partial));
+  });
+  return withAgreement(rankingWith(runs), topK);
 }
 
 function withAgreement(ranking: Ranking, topK: number): Localization {
@@ -223,7 +237,11 @@ export function checkCertifiable(
 }
 
 /** Options with their defaults, and the metrics behind their names: that which ranks first. */
-export function resolveVerify({ metric = DEFAULT_METRIC, alsoMetrics = [], ...options }: VerifyOptions) {
+export function resolveVerify({
+  metric = DEFAULT_METRIC,
+  alsoMetrics = [],
+  ...options
+}: Omit<VerifyOptions, "onInterrupted">) {
   const { metric: _, ...control } = resolve({ metric, ...options });
   return { ...control, metrics: metricsByName([metric, ...alsoMetrics]) };
 }
@@ -276,18 +294,26 @@ export function spaceOfNodes(config: ModelConfig, pairs: readonly Pair[], nodes:
   return makeNodeSpace(config, sites, [...new Set(nodes.map((node) => node.position))]);
 }
 
+interface VerifiedRuns extends PatchedRuns {
+  readonly verified: VerifiedNodes;
+}
+
+/** @param onPartial told of what was verified when the signal stops it: on some pairs, or some of the nodes */
 async function verifyNodes(
   model: Model,
   pairs: readonly Pair[],
   space: NodeSpace,
   nodes: Uint32Array,
-  options: VerifyOptions,
-): Promise<{
-  verified: VerifiedNodes;
-  metrics: readonly MetricOfRuns[];
-  forwardEquivalents: number;
-}> {
-  const runs = await sweepNodes(model, pairs, space, nodes, resolveVerify(options));
+  options: Omit<VerifyOptions, "onInterrupted">,
+  onPartial: (runs: VerifiedRuns & { readonly pairs: readonly Pair[] }) => Promise<void>,
+): Promise<VerifiedRuns> {
+  const runs = await sweepNodes(model, pairs, space, nodes, {
+    ...resolveVerify(options),
+    async onStopped(soFar) {
+      const partial = partialOfNodes(soFar, pairs, space, nodes);
+      if (partial) await onPartial(partial);
+    },
+  });
   const scores = scoresOfRuns(runs.metrics[0], nodes.length);
   return { verified: { nodes, scores }, ...runs };
 }
@@ -299,16 +325,21 @@ async function verifiedRanking(
   nodes: Uint32Array,
   options: VerifyOptions,
 ): Promise<VerifiedRanking> {
-  const { verified, metrics, forwardEquivalents } = await verifyNodes(model, pairs, space, nodes, options);
-  const [{ base, source }] = metrics;
-  return {
+  const rankingOf = (
+    { verified, metrics, forwardEquivalents }: VerifiedRuns,
+    ofPairs: readonly Pair[],
+  ): VerifiedRanking => ({
     space,
-    pairs,
-    baseMetric: base,
-    sourceMetric: source,
+    pairs: ofPairs,
+    baseMetric: metrics[0].base,
+    sourceMetric: metrics[0].source,
     verified,
     metrics,
     order: rankNodes(space, undefined, verified),
     forwardEquivalents: { estimate: 0, verify: forwardEquivalents },
-  };
+  });
+  const runs = await verifyNodes(model, pairs, space, nodes, options, async (partial) => {
+    await options.onInterrupted?.(rankingOf(partial, partial.pairs));
+  });
+  return rankingOf(runs, pairs);
 }

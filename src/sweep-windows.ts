@@ -1,8 +1,9 @@
 /** @file Sweeps of windows: every window of a shape over the selected nodes, patched exactly and ranked. */
 
 import { meanOf } from "./exact/pair-statistics.js";
+import { isOfPair, partialRuns } from "./exact/partial-runs.js";
 import { patchSets } from "./exact/patch-sets.js";
-import type { MetricOfRuns } from "./exact/patched-runs.js";
+import type { MetricOfRuns, PatchedRuns } from "./exact/patched-runs.js";
 import { scoresOfRuns } from "./exact/scores-of-runs.js";
 import { formatWindow, setsOfWindows, type WindowShape, windowAt, windowStarts } from "./exact/windows.js";
 import { type NodeSelection, resolveVerify, spaceOfSelection, type VerifyOptions } from "./localize.js";
@@ -15,8 +16,13 @@ import { statistics } from "./nodes/ranking.js";
 import { contribution, type ScoreTable } from "./nodes/score-table.js";
 import type { Pair } from "./prompts/pair.js";
 
-export interface WindowOptions extends VerifyOptions, NodeSelection {
+export interface WindowOptions extends Omit<VerifyOptions, "onInterrupted">, NodeSelection {
   readonly window: WindowShape;
+  /**
+   * Called where the signal stops the runs, before the call rejects, with the windows so far: some of them, or on some of the pairs.
+   * Not called where there are none.
+   */
+  readonly onInterrupted?: (soFar: WindowRanking) => Promise<void> | void;
 }
 
 /** Exact effects of windows, in numbers: there may be a hundred thousand of them. `rankedWindows` has the rows. */
@@ -67,20 +73,32 @@ export interface RankedWindow {
 export async function sweepWindows(
   model: Model,
   pairs: readonly Pair[],
-  { window: shape, ...options }: WindowOptions,
+  { window: shape, onInterrupted, ...options }: WindowOptions,
 ): Promise<WindowRanking> {
   const space = spaceOfSelection(model.config, pairs, options);
   const starts = windowStarts(space, shape);
-  const runs = await patchSets(
-    model,
-    pairs,
-    space,
-    setsOfWindows(space, shape, starts),
-    resolveVerify(options),
-  );
-  const scores = scoresOfRuns(runs.metrics[0], starts.length);
-  const order = orderByContribution(starts.length, (at) => contribution(scores, at));
-  return { space, shape, starts, scores, order, ...runs };
+  const sets = setsOfWindows(space, shape, starts);
+  const rankingOf = (runs: PatchedRuns, ofRuns: NodeSet): WindowRanking => {
+    const scores = scoresOfRuns(runs.metrics[0], ofRuns.length);
+    const order = orderByContribution(ofRuns.length, (at) => contribution(scores, at));
+    return { space, shape, starts: ofRuns, scores, order, ...runs };
+  };
+  const runs = await patchSets(model, pairs, space, sets, {
+    ...resolveVerify(options),
+    async onStopped(soFar) {
+      const partial = partialRuns(soFar, starts.length, (pair, window) =>
+        Array.from(sets.at(window) ?? []).every((node) => isOfPair(space, node, pairs[pair])),
+      );
+      if (partial)
+        await onInterrupted?.(
+          rankingOf(
+            partial,
+            partial.patches.map((at) => starts[at]),
+          ),
+        );
+    },
+  });
+  return rankingOf(runs, starts);
 }
 
 /**

@@ -7,11 +7,11 @@ import { costOfNodes } from "../exact/cost-ahead.js";
 import type { ExactOptions } from "../exact/patch-sets.js";
 import type { ModelConfig } from "../model/config.js";
 import type { Model } from "../model/model.js";
-import type { Ranking } from "../nodes/ranking.js";
+import { joinVerified, type Ranking, rankNodes } from "../nodes/ranking.js";
 import type { Pair } from "../prompts/pair.js";
 import type { DrawsOfSource } from "../sources/draws.js";
 import { Certification, type Certified, type CertifyOptions } from "./certification.js";
-import { type Measurements, measureHere } from "./measurements.js";
+import { type Measurements, measureHere, type VerifiedAtCost } from "./measurements.js";
 import { checkComplete } from "./observe.js";
 
 export const DEFAULT_INCLUSION = 0.05;
@@ -22,6 +22,7 @@ export const DEFAULT_PREVALENCE_SAMPLE = 100;
  * Verifies, samples and certifies.
  *
  * @param estimated a ranking with estimates of all nodes of its space
+ * @param options with `onInterrupted`, called with the exact effects so far where the signal stops those that are being verified
  * @throws InputError for options out of range, no estimates, or pairs that lack nodes
  * @throws RunError if the metric of a run is not finite
  */
@@ -29,10 +30,34 @@ export async function certify(
   model: Model,
   pairs: readonly Pair[],
   estimated: Ranking,
-  options: ExactOptions & CertifyOptions,
+  options: ExactOptions &
+    CertifyOptions & { readonly onInterrupted?: (soFar: Ranking) => Promise<void> | void },
 ): Promise<Certified> {
-  const measurements = measureHere(model, pairs, estimated.space, options);
-  return await certifyWith(model.config, estimated, measurements, options);
+  let soFar: Ranking = estimated;
+  const measurements = measureHere(model, pairs, estimated.space, options, async (partial) => {
+    await options.onInterrupted?.(rankingWith(soFar, partial));
+  });
+  return await certifyWith(model.config, estimated, measurements, {
+    ...options,
+    async onVerified(ranking) {
+      soFar = ranking;
+      await options.onVerified?.(ranking);
+    },
+  });
+}
+
+/** A ranking with more exact effects. */
+function rankingWith(ranking: Ranking, { verified, forwardEquivalents }: VerifiedAtCost): Ranking {
+  const all = ranking.verified ? joinVerified(ranking.verified, verified) : verified;
+  return {
+    ...ranking,
+    verified: all,
+    order: rankNodes(ranking.space, ranking.estimates, all),
+    forwardEquivalents: {
+      ...ranking.forwardEquivalents,
+      verify: ranking.forwardEquivalents.verify + forwardEquivalents,
+    },
+  };
 }
 
 /**

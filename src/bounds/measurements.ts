@@ -3,6 +3,7 @@
  * questions get the same numbers, so that a certification that is begun again asks the same ones.
  */
 
+import { partialOfNodes } from "../exact/partial-runs.js";
 import type { ExactOptions } from "../exact/patch-sets.js";
 import { scoresOfRuns } from "../exact/scores-of-runs.js";
 import { sweepNodes } from "../exact/sweep/sweep.js";
@@ -32,17 +33,28 @@ export interface Measurements {
   estimatesByPair(): Promise<PairEstimates>;
 }
 
-/** Measures with a model in this process. */
+/**
+ * Measures with a model in this process.
+ * @param onPartial told of what was verified of the nodes in hand when the signal stops it
+ */
 export function measureHere(
   model: Model,
   pairs: readonly Pair[],
   space: NodeSpace,
   exact: ExactOptions,
+  onPartial?: (partial: VerifiedAtCost) => Promise<void> | void,
 ): Measurements {
   const { metric, ...control } = exact;
   return {
     async verify(nodes) {
-      const runs = await sweepNodes(model, pairs, space, nodes, { ...control, metrics: [metric] });
+      const runs = await sweepNodes(model, pairs, space, nodes, {
+        ...control,
+        metrics: [metric],
+        async onStopped(soFar) {
+          const partial = partialOfNodes(soFar, pairs, space, nodes);
+          if (partial) await onPartial?.(partial);
+        },
+      });
       const verified = { nodes, scores: scoresOfRuns(runs.metrics[0], nodes.length) };
       return { verified, forwardEquivalents: runs.forwardEquivalents };
     },

@@ -4,6 +4,7 @@ import { runJob } from "../batch/coordinator.js";
 import { type PreparedJob, prepareJob } from "../batch/prepare-job.js";
 import type { ShardRunner } from "../batch/shard-runner.js";
 import { type CliContext, printNote } from "./context.js";
+import { abandonable } from "./interrupts.js";
 import type { BatchRunCommandOptions } from "./options.js";
 import { printRun } from "./print-run.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
@@ -34,17 +35,21 @@ export function showJob(): JobDisplay {
 export async function runJobFile(
   specFile: string,
   { report, json }: Pick<BatchRunCommandOptions, "report" | "json">,
-  { signal }: CliContext,
+  context: CliContext,
   { progress, onNotice }: JobDisplay,
   runnerOf: (prepared: PreparedJob) => ShardRunner | Promise<ShardRunner>,
 ): Promise<void> {
   try {
-    const prepared = await prepareJob(specFile, {
-      signal,
-      onNotice,
-      onProgress: progress.stage,
-      onDownload: progress.download,
-    });
+    const { signal } = context;
+    const prepared = await abandonable(
+      context,
+      prepareJob(specFile, {
+        signal,
+        onNotice,
+        onProgress: progress.stage,
+        onDownload: progress.download,
+      }),
+    );
     progress.finish();
     const runner = await runnerOf(prepared);
     try {

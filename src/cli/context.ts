@@ -9,6 +9,8 @@ export interface CliContext {
   verbose: boolean;
   /** Set by the commands: what an interrupted run leaves on the disk, for the message about it. */
   saved?: string;
+  /** Set where work was left that looks at no signal: the process has to end by itself. */
+  abandoned?: true;
 }
 
 /** A result: the only thing that goes to stdout, so that it can be piped. */

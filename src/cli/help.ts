@@ -256,8 +256,8 @@ export const EXAMPLES = {
   estimate: ["atp estimate --model models/demo --pairs models/demo/pairs/ioi.jsonl --nodes neuron"],
   localize: [
     "atp localize --model models/demo --pairs models/demo/pairs/greater.jsonl --metric prob-diff",
-    "atp localize --model models/demo --pairs models/demo/pairs/ioi.jsonl --positions roles",
     "atp localize --model models/demo --pairs models/demo/pairs/city.jsonl --top-k 10 --confidence 0.99",
+    "atp localize --model models/demo --pairs models/demo/pairs/ioi.jsonl --positions roles",
   ],
   sweep: [
     "atp sweep --model models/demo --pairs models/demo/pairs/ioi.jsonl --nodes z --also-metric prob kl",

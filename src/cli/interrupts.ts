@@ -4,6 +4,7 @@
  */
 
 import { removeTemporaries } from "../results/atomic-file.js";
+import type { CliContext } from "./context.js";
 
 /** 128 + the signal's number, as shells report it. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -21,6 +22,41 @@ export class Interrupted extends Error {
   constructor(readonly signalName: SignalName) {
     super(`interrupted by ${signalName}`);
     this.exitCode = EXIT_CODES[signalName];
+  }
+}
+
+/** How long work that can be left at any point may take to end by itself: a download then says that it will be continued. */
+const GRACE_MS = 1000;
+
+/**
+ * Waits for work that leaves nothing half done wherever it is left, such as reading: an interrupt ends it though it looks at no
+ * signal.
+ * @throws what the work throws; the signal's reason, and the work is left, or has ended after the signal
+ */
+export async function abandonable<Result>(
+  context: Pick<CliContext, "signal" | "abandoned">,
+  work: Promise<Result>,
+): Promise<Result> {
+  const { signal } = context;
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort = () => {};
+  const left = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      timer = setTimeout(() => {
+        context.abandoned = true;
+        reject(signal.reason);
+      }, GRACE_MS);
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort);
+  });
+  try {
+    const result = await Promise.race([work, left]);
+    signal.throwIfAborted();
+    return result;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
   }
 }
 

@@ -9,7 +9,7 @@ import type { LocalizeCommandOptions } from "./options.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { listFiles, printRun } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
-import { saveRun } from "./save-run.js";
+import { saveInterrupted, saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
 
 export async function localizeCommand(options: LocalizeCommandOptions, context: CliContext): Promise<void> {
@@ -45,6 +45,10 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
             await saveRun(run, estimates, { ...context, state: "running" });
             context.saved = `the estimates are in ${ranked}, none of them verified`;
           },
+          onInterrupted: (soFar) =>
+            saveInterrupted(run, soFar, confidence === undefined ? topK : soFar.order.length, context, {
+              topK,
+            }),
           onVerified: async (soFar) => {
             run.clock.lap("verify");
             await saveRun(run, soFar, { ...context, topK, state: "running" });

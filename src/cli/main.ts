@@ -1,6 +1,7 @@
 /** @file The command line as a process: arguments, streams, signals, exit code. */
 
 import { Console } from "node:console";
+import { removeTemporaries } from "../results/atomic-file.js";
 import { type CliContext, printNote } from "./context.js";
 import { watchInterrupts } from "./interrupts.js";
 import { outcomeOf } from "./outcome.js";
@@ -18,6 +19,10 @@ export async function main(args: readonly string[]): Promise<void> {
     const { exitCode, notes } = outcomeOf(error, context);
     for (const note of notes) printNote(note);
     process.exitCode = exitCode;
+    if (context.abandoned) {
+      removeTemporaries();
+      process.exit();
+    }
   }
 }
 

@@ -24,6 +24,7 @@ import { ResultsFolder } from "../results/results-folder.js";
 import { type NoiseOptions, type NoiseSource, noisedPositions, noiseSource } from "../sources/noise.js";
 import { askedBy, nameOfRun } from "./asked.js";
 import { type CliContext, printNote } from "./context.js";
+import { abandonable } from "./interrupts.js";
 import { type PlannedWork, planOfRun } from "./memory-plan.js";
 import { noiseOptions } from "./noise.js";
 import { NAMED_SOURCES, type RunCommandOptions } from "./options.js";
@@ -197,10 +198,10 @@ export async function withRun<Checked>(
   workOf: (prepared: PreparedRun, checked: Checked) => PlannedWork,
   body: (run: StartedRun, checked: Checked) => Promise<void>,
 ): Promise<void> {
-  const prepared = await prepareRun(command, options, context);
+  const prepared = await abandonable(context, prepareRun(command, options, context));
   try {
     const asked = { ...prepared, question: await askedBy(prepared, context.signal) };
-    const checked = await check(asked);
+    const checked = await abandonable(context, Promise.resolve(check(asked)));
     await prepared.results.open(printNote);
     const run = await startRun(asked, () => workOf(prepared, checked), context);
     try {

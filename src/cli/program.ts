@@ -22,6 +22,7 @@ import {
   VERIFY_HELP,
 } from "./help.js";
 import { infoCommand } from "./info-command.js";
+import { abandonable } from "./interrupts.js";
 import { localizeCommand } from "./localize-command.js";
 import {
   addAlsoMetricOption,
@@ -82,7 +83,9 @@ export function makeProgram(context: CliContext): Command {
     .command("info")
     .description("what a model is: sizes, sites and nodes, tokenizer; no weights are read")
     .argument("<model>", "folder with config.json and safetensors, GGUF file, or Hugging Face id")
-    .action((model: string, options: InfoCommandOptions) => infoCommand(model, options, context));
+    .action((model: string, options: InfoCommandOptions) =>
+      abandonable(context, infoCommand(model, options, context)),
+    );
   addReportOptions(info).addHelpText("after", INFO_HELP);
 
   const estimate = program
@@ -112,7 +115,7 @@ export function makeProgram(context: CliContext): Command {
   const plan = program
     .command("plan")
     .description("what a run will cost in time, reads and memory, before it is made; takes its options")
-    .action((options: PlanCommandOptions) => planCommand(options, context));
+    .action((options: PlanCommandOptions) => abandonable(context, planCommand(options, context)));
   addReportOptions(
     addRunOptions(
       addPlannedCommandOption(
@@ -172,7 +175,9 @@ export function makeProgram(context: CliContext): Command {
     .command("report")
     .description("the results in a folder as one page, report.html, and as figures")
     .argument("<folder>", "--out of an earlier run")
-    .action((folder: string, options: ReportCommandOptions) => reportCommand(folder, options));
+    .action((folder: string, options: ReportCommandOptions) =>
+      abandonable(context, reportCommand(folder, options, context)),
+    );
   addReportOptions(addSvgOption(report)).addHelpText("after", REPORT_HELP);
 
   const batch = program.command("batch").description("jobs in shards that survive being killed");
@@ -186,7 +191,9 @@ export function makeProgram(context: CliContext): Command {
     .command("status")
     .description("how far a job is: shards, rate, time left, failures")
     .argument("<job.json>", "the job")
-    .action((job: string, options: BatchStatusCommandOptions) => batchStatusCommand(job, options));
+    .action((job: string, options: BatchStatusCommandOptions) =>
+      abandonable(context, batchStatusCommand(job, options)),
+    );
   addReportOptions(addQueueOptions(batchStatus, { mandatory: false }));
   const batchSubmit = batch
     .command("submit")

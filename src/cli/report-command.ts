@@ -4,16 +4,18 @@ import { join } from "node:path";
 import { type WrittenReport, writeReport } from "../report/html/write-report.js";
 import { checkReplaceable } from "../results/make-folder.js";
 import { RESULT_FILES } from "../results/result-files.js";
-import { printResult } from "./context.js";
+import { type CliContext, printResult } from "./context.js";
 import type { ReportCommandOptions } from "./options.js";
 
 export async function reportCommand(
   folder: string,
   { svg = false, json }: ReportCommandOptions,
+  context: CliContext,
 ): Promise<void> {
   await checkReplaceable("report", join(folder, RESULT_FILES.page.name));
   const report = await writeReport(folder, { svg });
   const { page, figures } = report;
+  context.saved = `the page is ${page}`;
   printResult(json ? JSON.stringify(report, undefined, 2) : [page, ...figures].join("\n"));
 }
 

@@ -5,7 +5,7 @@ import { AgreementOfRows } from "../bounds/agreement.js";
 import type { Certificate } from "../bounds/certificate.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import type { MetricOfRuns } from "../exact/patched-runs.js";
-import { DEFAULT_TOP_K } from "../localize.js";
+import { DEFAULT_TOP_K, type VerifiedRanking } from "../localize.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
 import { memorySummary } from "../plan/memory-summary.js";
 import { writeCertificate } from "../report/certificate-file.js";
@@ -17,7 +17,7 @@ import type { ListReference } from "../results/list-origin.js";
 import type { RunState } from "../results/results-folder.js";
 import { noisedPositions } from "../sources/noise.js";
 import { packageVersion } from "../version.js";
-import { printNote } from "./context.js";
+import { type CliContext, printNote } from "./context.js";
 import { sourceText } from "./noise.js";
 import type { StartedRun } from "./prepare-run.js";
 import { withCommand } from "./settle.js";
@@ -84,7 +84,10 @@ export async function saveRun(
     }
   }
   const begun: BegunSummary = {
-    ...describeRun(run, { base: meanOf(ranking.baseMetric), source: meanOf(ranking.sourceMetric) }),
+    ...describeRun(
+      { ...run, pairs: ranking.pairs },
+      { base: meanOf(ranking.baseMetric), source: meanOf(ranking.sourceMetric) },
+    ),
     state: "running",
     ...(list && { list }),
     ...describeAlsoMetrics(ranking.metrics),
@@ -96,7 +99,11 @@ export async function saveRun(
   if (options.metrics) await writeMetricsCsv(results.path("metrics"), options.metrics, control);
   await writeRankedCsv(results.path("ranked"), counted(), control);
   run.progress.finish();
-  const settling = withCommand(agreement.result(), run.options, results.path("ranked"));
+  // Exact effects over some of the pairs say nothing of estimates over all of them.
+  const settling =
+    state === "interrupted"
+      ? undefined
+      : withCommand(agreement.result(), run.options, results.path("ranked"));
   const summary: RunSummary = {
     ...begun,
     state,
@@ -108,6 +115,26 @@ export async function saveRun(
   await writeSummary(results.path("summary"), summary);
   run.clock.skip();
   return { summary, rows: kept };
+}
+
+/**
+ * Writes what an interrupted run had computed, and says so in the context.
+ * @param nodes of the run, all of which were to be patched
+ */
+export async function saveInterrupted(
+  run: StartedRun,
+  soFar: VerifiedRanking | Ranking,
+  nodes: number,
+  context: CliContext,
+  options: Pick<SaveOptions, "topK" | "bestOnly" | "list" | "merged" | "metrics" | "method"> = {},
+): Promise<void> {
+  const { verified } = soFar;
+  if (!verified) return;
+  const pairs = verified.scores.count.reduce((most, count) => Math.max(most, count), 0);
+  const over = pairs < run.pairs.length ? `, over ${pairs} of the ${run.pairs.length} pairs` : "";
+  const interrupted = `exact effects of ${verified.nodes.length} of the ${nodes} nodes${over}`;
+  await saveRun(run, soFar, { ...options, state: "interrupted", interrupted });
+  context.saved = `${interrupted}, are in ${run.results.path("ranked")}`;
 }
 
 /** Writes the summary of a list that is about to be written, and says what else it has replaced. */

@@ -12,7 +12,7 @@ import type { SweepCommandOptions } from "./options.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { listFiles, printRun } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
-import { saveRun } from "./save-run.js";
+import { saveInterrupted, saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
 import { runWindows } from "./sweep-windows.js";
 
@@ -31,7 +31,14 @@ export async function sweepCommand(options: SweepCommandOptions, context: CliCon
           await runWindows(run, { ...swept, window: shape }, context);
           return;
         }
-        const ranking = await sweep(run.model, run.pairs, swept);
+        const ranking = await sweep(run.model, run.pairs, {
+          ...swept,
+          onInterrupted: (soFar) =>
+            saveInterrupted(run, soFar, spaceOfSelection(run.model.config, run.pairs, swept).size, context, {
+              bestOnly: true,
+              metrics: nodeMetrics(soFar),
+            }),
+        });
         run.clock.lap("verify");
         const saved = await saveRun(run, ranking, {
           ...context,

@@ -5,41 +5,34 @@ import { windowMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
 import { writeWindowsCsv } from "../report/windows-csv.js";
 import { windowsTable } from "../report/windows-table.js";
 import { writeJson } from "../results/atomic-file.js";
-import { rankedWindows, sweepWindows, type WindowOptions } from "../sweep-windows.js";
+import { rankedWindows, sweepWindows, type WindowOptions, type WindowRanking } from "../sweep-windows.js";
 import { type CliContext, printResult } from "./context.js";
 import type { StartedRun } from "./prepare-run.js";
 import { heading, labelled } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
 import { beginList, describeAlsoMetrics, describeRun, SHOWN_ROWS } from "./save-run.js";
 
-/** Writes windows.csv and metrics.csv between the two versions of summary.json. */
 export async function runWindows(
   run: StartedRun,
   options: WindowOptions,
-  { signal }: CliContext,
+  context: CliContext,
 ): Promise<void> {
-  const ranking = await sweepWindows(run.model, run.pairs, options);
+  const ranking = await sweepWindows(run.model, run.pairs, {
+    ...options,
+    async onInterrupted(soFar) {
+      const pairs = soFar.scores.count.reduce((most, count) => Math.max(most, count), 0);
+      const over = pairs < run.pairs.length ? `, over ${pairs} of the ${run.pairs.length} pairs` : "";
+      const interrupted = `${soFar.starts.length} windows${over}`;
+      await saveWindows(run, soFar, { interrupted });
+      context.saved = `${interrupted}, are in ${run.results.path("windows")}`;
+    },
+  });
   run.clock.lap("verify");
   run.progress.finish();
+  const summary = await saveWindows(run, ranking, context);
+  const { forwardEquivalents, starts, shape } = ranking;
   const { results } = run;
-  const { metrics, forwardEquivalents, starts, shape } = ranking;
-  const [{ base, source }] = metrics;
   const { seconds } = run.clock;
-  const begun = {
-    ...describeRun(run, { base: meanOf(base), source: meanOf(source) }),
-    state: "running" as const,
-    ...describeAlsoMetrics(metrics),
-    windows: { ...shape, ranked: starts.length },
-    forwardEquivalents: { estimate: 0, verify: forwardEquivalents },
-    seconds,
-  };
-  const control = { signal, run: run.run };
-  await beginList(run, begun);
-  await results.removeList();
-  await writeWindowsCsv(results.path("windows"), rankedWindows(ranking), control);
-  await writeMetricsCsv(results.path("metrics"), windowMetrics(ranking), control);
-  const summary = { ...begun, state: "done" as const };
-  await writeJson(results.path("summary"), summary);
   const files = {
     windows: results.path("windows"),
     metrics: results.path("metrics"),
@@ -60,4 +53,35 @@ export async function runWindows(
     ["files", Object.values(written).join(", ")],
   ]);
   printResult([heading(summary), "", windowsTable(rows), "", footing].join("\n"));
+}
+
+/** Writes windows.csv and metrics.csv between the two versions of summary.json. */
+async function saveWindows(
+  run: StartedRun,
+  ranking: WindowRanking,
+  { signal, interrupted }: { readonly signal?: AbortSignal; readonly interrupted?: string },
+) {
+  const { results } = run;
+  const { metrics, forwardEquivalents, starts, shape } = ranking;
+  const [{ base, source }] = metrics;
+  const begun = {
+    ...describeRun(run, { base: meanOf(base), source: meanOf(source) }),
+    state: "running" as const,
+    ...describeAlsoMetrics(metrics),
+    windows: { ...shape, ranked: starts.length },
+    forwardEquivalents: { estimate: 0, verify: forwardEquivalents },
+    seconds: run.clock.seconds,
+  };
+  const control = { run: run.run, ...(signal && { signal }) };
+  await beginList(run, begun);
+  await results.removeList();
+  await writeWindowsCsv(results.path("windows"), rankedWindows(ranking), control);
+  await writeMetricsCsv(results.path("metrics"), windowMetrics(ranking), control);
+  const summary = {
+    ...begun,
+    state: interrupted === undefined ? ("done" as const) : ("interrupted" as const),
+    ...(interrupted !== undefined && { interrupted: { text: interrupted } }),
+  };
+  await writeJson(results.path("summary"), summary);
+  return summary;
 }

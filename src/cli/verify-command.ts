@@ -1,7 +1,7 @@
 /** @file `atp verify`: exact effects of chosen nodes, alone or merged into the ranked list they were chosen from. */
 
 import { InputError } from "../errors.js";
-import { DEFAULT_TOP_K, spaceOfNodes, verify } from "../localize.js";
+import { DEFAULT_TOP_K, spaceOfNodes, type VerifiedRanking, verify } from "../localize.js";
 import { formatNodeId, parseNodeId } from "../nodes/node-id.js";
 import { indexOfNode } from "../nodes/node-space.js";
 import { type RankedNode, rankedNodes } from "../nodes/ranking.js";
@@ -16,7 +16,7 @@ import type { VerifyCommandOptions } from "./options.js";
 import { type PreparedRun, withRun } from "./prepare-run.js";
 import { listFiles, printRun } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
-import { saveRun } from "./save-run.js";
+import { saveInterrupted, saveRun } from "./save-run.js";
 import { withSource } from "./source.js";
 
 interface Chosen {
@@ -58,26 +58,28 @@ export async function verifyCommand(options: VerifyCommandOptions, context: CliC
       const ids = [...nodes.keys()];
       const sites = [...new Set(ids.map((id) => parseNodeId(id).site))];
       return withSource(run, sites, async (runOptions) => {
-        const ranking = await verify(run.model, run.pairs, ids, {
-          ...runOptions,
-          alsoMetrics: run.alsoMetrics,
-        });
-        run.clock.lap("verify");
         const { tokenizer } = run.opened;
         // Numbers are taken over from a list that answers the same question, and from no other.
         const own = list?.reference.differs === undefined ? list : undefined;
-        const verified = [...rankedNodes(ranking, { ...(tokenizer && { tokenizer }) })].map((row) => {
-          const older = own && nodes.get(row.node)?.row;
-          return older ? withEstimateOf(row, older) : row;
+        const listOf = (ranking: VerifiedRanking) => {
+          const verified = [...rankedNodes(ranking, { ...(tokenizer && { tokenizer }) })].map((row) => {
+            const older = own && nodes.get(row.node)?.row;
+            return older ? withEstimateOf(row, older) : row;
+          });
+          return {
+            merged: own ? mergeVerified(rowsOf(own.reference.file), verified) : verified,
+            ...(list && { list: list.reference }),
+            ...(own && estimatesOfList(own.origin)),
+            ...(alsoMetric && { metrics: nodeMetrics(ranking) }),
+          };
+        };
+        const ranking = await verify(run.model, run.pairs, ids, {
+          ...runOptions,
+          alsoMetrics: run.alsoMetrics,
+          onInterrupted: (soFar) => saveInterrupted(run, soFar, ids.length, context, listOf(soFar)),
         });
-        const saved = await saveRun(run, ranking, {
-          ...context,
-          state: "done",
-          merged: own ? mergeVerified(rowsOf(own.reference.file), verified) : verified,
-          ...(list && { list: list.reference }),
-          ...(own && estimatesOfList(own.origin)),
-          ...(alsoMetric && { metrics: nodeMetrics(ranking) }),
-        });
+        run.clock.lap("verify");
+        const saved = await saveRun(run, ranking, { ...context, state: "done", ...listOf(ranking) });
         const files = { ...listFiles(run, alsoMetric ? ["metrics"] : []), ...(await reportOfRun(options)) };
         printRun(saved, files, options.json === true);
       });

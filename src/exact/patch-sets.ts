@@ -51,6 +51,8 @@ export interface PatchControl extends RunControl {
    * corrupted prompt: noised ones. Stays the caller's.
    */
   readonly source?: PatchSource;
+  /** Told what was computed when the signal stops the runs, before the call rejects: NaN where a run is missing. See `partialRuns`. */
+  readonly onStopped?: (soFar: PatchedRuns) => Promise<void> | void;
 }
 
 export interface PatchOptions extends PatchControl {
@@ -122,10 +124,16 @@ export async function patchSets(
   const table = new MetricTable(options.metrics, runs, sets.length);
   const runsOfSet = sets.pairOf ? drawn.draws : runs;
   const progress = new StageProgress(options, "verify", runsOfSet * sets.length);
-  for (const block of blocksOfSets(sets, runs, limits)) {
-    await patchBlock(model, drawn, space, block, options, table, progress);
+  const results = () => averageDraws(table.runs(), drawn.draws);
+  try {
+    for (const block of blocksOfSets(sets, runs, limits)) {
+      await patchBlock(model, drawn, space, block, options, table, progress);
+    }
+  } catch (error) {
+    if (options.signal?.aborted) await options.onStopped?.(results());
+    throw error;
   }
-  return averageDraws(table.runs(), drawn.draws);
+  return results();
 }
 
 /** @param progress counts sets × pairs, those that need no run among them */

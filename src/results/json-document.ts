@@ -18,5 +18,5 @@ export async function readJsonDocument<Content>(
   const parsed = schema.safeParse(parseJsonText(text, file));
   if (parsed.success) return parsed.data;
   const [{ path, message }] = parsed.error.issues;
-  throw new InputError(`${file}: ${fieldName(path) || "the document"}: ${message}`);
+  throw new InputError(`readJsonDocument: ${file}: ${fieldName(path) || "the document"}: ${message}`);
 }

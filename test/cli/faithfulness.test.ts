@@ -78,7 +78,7 @@ describe("the example of the help", () => {
       rows.push(row);
     }
     const column = (name: string) => rows.map((row) => Number(row[name]));
-    expect(Object.keys(rows[0])).toEqual(FAITHFULNESS_HEADER);
+    expect(Object.keys(rows[0])).toEqual([...FAITHFULNESS_HEADER, "run"]);
     expect(column("k")).toEqual(expected.points.map(({ k }) => k));
     expect(column("negative")).toEqual(expected.points.map(({ negative }) => negative));
     for (const name of ["keep", "remove"] as const) {
@@ -126,7 +126,7 @@ describe("atp faithfulness", () => {
     ];
     const { code, stdout, stderr } = await runHere(["faithfulness", ...MODEL, ...args, ...QUICK], { cwd });
     expect(stderr).toContain(
-      `atp: warning: ${list} was computed with metric logit-diff (now prob-diff): its negative nodes are not marked\n`,
+      `atp: warning: ${list} was computed with metric logit-diff (now prob-diff): its numbers and the new ones do not compare, its negative nodes are not marked\n`,
     );
     expect(code).toBe(0);
     const document = curveDocument.parse(JSON.parse(stdout));

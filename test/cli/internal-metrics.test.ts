@@ -177,7 +177,7 @@ describe("exit code 2 and one line on stderr for", () => {
     [
       "a direction that is not there",
       ["localize", "--metric", "L3.residPost@end:{}/none.json"],
-      "parseMetric: expected a direction in {}/none.json, which cannot be read: ENOENT",
+      "parseMetric: expected a direction in {}/none.json, got no such file",
     ],
     [
       "a direction that has text",

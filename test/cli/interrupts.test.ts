@@ -30,7 +30,7 @@ describe("SIGINT while the best nodes are verified", () => {
     expect((await readdir(out)).sort()).toEqual(["ranked.csv", "summary.json"]);
     const rows = (await readFile(join(out, "ranked.csv"), "utf8")).trimEnd().split("\n").slice(1);
     expect(rows.length).toBe(6 * 4 * 15); // layers, heads, positions
-    expect(rows.filter((row) => /,false,64,[^,]+,[^,]*$/.test(row)).length).toBe(rows.length);
+    expect(rows.filter((row) => /,false,64,[^,]+,[^,]*,[^,]+$/.test(row)).length).toBe(rows.length);
     const summary: unknown = JSON.parse(await readFile(join(out, "summary.json"), "utf8"));
     expect(summary).toMatchObject({
       command: "localize",

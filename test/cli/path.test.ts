@@ -57,7 +57,7 @@ describe("results", () => {
     const rows = await rowsOf(join(paths, "paths.csv"));
     expect(rows.map(({ sender }) => sender)).toEqual([...wanted.keys()]);
     for (const row of rows) {
-      expect(Object.keys(row)).toEqual(PATHS_HEADER);
+      expect(Object.keys(row)).toEqual([...PATHS_HEADER, "run"]);
       expect([row.receiver, row.pairs]).toEqual(["final", "4"]);
       for (const column of ["effect_contribution", "effect_mean", "effect_se", "recovered"]) {
         expect(Math.abs(Number(row[column]) - Number(wanted.get(row.sender)?.[column]))).toBeLessThan(

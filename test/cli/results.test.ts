@@ -456,7 +456,7 @@ describe("verify", () => {
       const { estimate_contribution = "", estimate_mean = "", estimate_se = "" } = before.get(row.node) ?? {};
       expect(row).toMatchObject({ estimate_contribution, estimate_mean, estimate_se });
       if (row.verified === "true") expect(row.contribution).toBe(row.effect_contribution);
-      else expect(row).toEqual({ ...before.get(row.node), rank: row.rank });
+      else expect(row).toEqual({ ...before.get(row.node), rank: row.rank, run: row.run });
     }
   });
 
@@ -488,7 +488,7 @@ describe("verify", () => {
     const list = join(folder, "ranked.csv");
     const second = await runHere(["verify", ...run, "--from", list, "--metric", "prob", "--out", folder]);
     expect(second.stderr).toContain(
-      `atp: warning: ${list} was computed with metric accuracy (now prob): its contributions and the new ones do not compare`,
+      `atp: warning: ${list} was computed with metric accuracy (now prob): its numbers and the new ones do not compare, only its choice of nodes is used`,
     );
     expect(second.code).toBe(0);
   });

@@ -91,9 +91,7 @@ describe("the lock of a folder", () => {
     const turn = `${lock}.${IDS[0]}`;
     writeFileSync(lock, lockOf({ id: IDS[0] }));
     writeFileSync(turn, lockOf({ id: IDS[1], pid: process.ppid }));
-    await expect(lockFolder(folder)).rejects.toThrow(
-      `where process ${process.ppid} runs one (if it does not: `,
-    );
+    await expect(lockFolder(folder)).rejects.toThrow(`where process ${process.ppid} does (if it does not: `);
     expect(JSON.parse(readFileSync(lock, "utf8")).id).toBe(IDS[0]);
     writeFileSync(turn, lockOf({ id: IDS[1] }));
     const unlock = await lockFolder(folder);

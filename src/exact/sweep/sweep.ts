@@ -57,7 +57,15 @@ export async function sweepNodes(
   }
   for (const metric of metrics) checkPairsForMetric(pairs, metric);
   const drawn = drawPairs(pairs, options.source);
-  return averageDraws(await sweepDrawn(model, drawn, space, nodes, { ...options, metrics }), drawn.draws);
+  const table = new MetricTable(metrics, drawn.pairs.length, nodes.length);
+  const results = () => averageDraws(table.runs(), drawn.draws);
+  try {
+    await sweepDrawn(model, drawn, space, nodes, table, { ...options, metrics });
+  } catch (error) {
+    if (options.signal?.aborted) await options.onStopped?.(results());
+    throw error;
+  }
+  return results();
 }
 
 async function sweepDrawn(
@@ -65,8 +73,9 @@ async function sweepDrawn(
   { pairs, values: replacement }: DrawnPairs,
   space: NodeSpace,
   nodes: NodeSet,
+  table: MetricTable,
   options: PatchOptions & { readonly metrics: readonly OutputMetric[] },
-): Promise<PatchedRuns> {
+): Promise<void> {
   const { metrics, batchSize, activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES } = options;
   checkBudget(activationBudgetBytes);
   const inputOf = (batch: PairBatch) => ({
@@ -78,7 +87,6 @@ async function sweepDrawn(
   });
   const plans = batchPairs(pairs, batchSize).map((batch) => planSweep(inputOf(batch)));
   const total = plans.reduce((sum, { count }) => sum + count, 0);
-  const table = new MetricTable(metrics, pairs.length, nodes.length);
   const progress = new StageProgress(options, "verify", total);
   for (const plan of plans) {
     const { indices, pairs: ofBatch, length: T } = plan.batch;
@@ -137,5 +145,4 @@ async function sweepDrawn(
       recorded.dispose();
     }
   }
-  return table.runs();
 }

@@ -260,7 +260,7 @@ describe("a folder that cannot be shown", () => {
     [
       "with a summary that is not JSON",
       (at: string) => writeFile(join(at, "summary.json"), "{"),
-      "summary.json: expected JSON, got SyntaxError",
+      "summary.json: expected JSON, got Expected property name",
     ],
     [
       "with a summary without its metric's name",
