@@ -12,7 +12,7 @@ const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 type SignalName = keyof typeof EXIT_CODES;
 
 /** npm, npx and tsx pass a signal on that the terminal has sent to this process too: two of them are one Ctrl-C. */
-const SAME_KEYPRESS_MS = 400;
+const SAME_KEYPRESS_MS = 1000;
 
 /** The reason with which a run is aborted. */
 export class Interrupted extends Error {
@@ -63,12 +63,13 @@ export async function abandonable<Result>(
 /** A signal that the first interrupt aborts. Call once per process. */
 export function watchInterrupts(): AbortSignal {
   const controller = new AbortController();
-  let firstAt = 0;
+  let again = false;
   const onSignal = (name: SignalName) => {
     if (!controller.signal.aborted) {
-      firstAt = Date.now();
       controller.abort(new Interrupted(name));
-    } else if (Date.now() - firstAt > SAME_KEYPRESS_MS) {
+      // A block of a model keeps signals waiting for seconds. Those that waited are told before `setImmediate`.
+      setTimeout(() => setImmediate(() => (again = true)), SAME_KEYPRESS_MS).unref();
+    } else if (again) {
       removeTemporaries();
       process.exit(EXIT_CODES[name]);
     }
