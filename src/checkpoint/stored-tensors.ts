@@ -47,6 +47,9 @@ interface Description {
 /** Values per read: Node refuses reads of 2 GiB and more, and a small buffer is enough. A whole number of blocks of any type. */
 const CHUNK_VALUES = 2 ** 23;
 
+/** Values of two tensors that are compared at a time, 16 MB of each. */
+const COMPARED_VALUES = 2 ** 22;
+
 /** Tensors read at once: while one is converted to float32, the next ones are on their way from disk. */
 const CONCURRENT_READS = 4;
 
@@ -71,6 +74,10 @@ export class StoredTensors {
 
   has(name: string): boolean {
     return this.tensors.has(name);
+  }
+
+  names(): string[] {
+    return [...this.tensors.keys()];
   }
 
   /** The names of the tensors that nobody has asked `check` for. */
@@ -159,6 +166,29 @@ export class StoredTensors {
       values.set(stored.subarray(from, from + width), at * width);
     });
     return { values, bytes };
+  }
+
+  /**
+   * Whether two tensors of one shape have the same values, bit for bit, once they are float32. They are read piece by piece, up to
+   * the first difference: an embedding may take gigabytes.
+   * @throws as `read` does
+   */
+  async haveSameValues(a: string, b: string): Promise<boolean> {
+    const both = [a, b].map((name) => {
+      const { entry, file } = this.#locate(name);
+      return { file, entry: { ...entry, dtype: this.#type(entry, file) } };
+    });
+    const [first, second] = both.map(({ file, entry }) => `${file.path} ${entry.start}`);
+    if (first === second) return true;
+    const size = sizeOf(both[0].entry);
+    const pieces = both.map(() => new Float32Array(Math.min(size, COMPARED_VALUES)));
+    for (let from = 0; from < size; from += COMPARED_VALUES) {
+      const parts = pieces.map((piece) => piece.subarray(0, size - from));
+      await Promise.all(both.map(({ file, entry }, i) => readValues(file, entry, from, parts[i])));
+      const [left, right] = parts.map((part) => new Uint8Array(part.buffer, 0, part.byteLength));
+      if (Buffer.compare(left, right) !== 0) return false;
+    }
+    return true;
   }
 
   /**
