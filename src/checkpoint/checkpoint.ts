@@ -11,10 +11,11 @@ import type { ModelConfig } from "../model/config.js";
 import type { Tokenizer } from "../model/model.js";
 import type { BlockWeights, EmbeddingWeights, NormWeights, UnembeddingWeights } from "../model/weights.js";
 import { makeBlock, makeNorm, type Values } from "./canonical-weights.js";
-import { type ConfigFields, readConfigFile } from "./config-fields.js";
+import { ConfigFields, readConfigFile } from "./config-fields.js";
 import { withStoredHead } from "./families/head.js";
 import { familyOf } from "./families/registry.js";
 import { refuseAdapter, refuseForeignTensors } from "./foreign-weights.js";
+import { LAYER_NAME } from "./gguf/architecture.js";
 import { isGgufPath, openGguf } from "./gguf/gguf-file.js";
 import { architectureOf } from "./gguf/registry.js";
 import { tokenizerOfGguf } from "./gguf/tokenizer.js";
@@ -120,7 +121,15 @@ function codeNotice(fields: ConfigFields): string | undefined {
 async function openGgufFile(file: string): Promise<Checkpoint> {
   const { metadata, tensors } = await openGguf(file);
   try {
-    const plan = await architectureOf(metadata, file).plan(metadata, file, tensors);
+    const architecture = architectureOf(metadata, file);
+    const plan = await architecture.plan(metadata, file, tensors);
+    const counted = { field: `${architecture.name}.block_count`, pattern: LAYER_NAME };
+    checkLayerCount(
+      counted,
+      new ConfigFields(file, Object.fromEntries(metadata)),
+      plan.config.layers,
+      tensors,
+    );
     const checkpoint = checkpointOf(plan, tensors, async () => {
       const tokenizer = tokenizerOfGguf(metadata, file);
       return tokenizer && tokenizerFromJson(tokenizer.json, tokenizer.config, file, plan.config.vocabulary);

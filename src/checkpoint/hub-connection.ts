@@ -66,9 +66,10 @@ export function reasonOf(error: unknown): string {
 export function withoutSecrets(text: string): string {
   return text.replaceAll(/\b(https?:\/\/)([^\s"'<>]*)/gi, (_, scheme: string, rest: string) => {
     const [place, ...query] = rest.split("?");
-    const [authority, ...path] = place.split("/");
-    const host = authority.slice(authority.lastIndexOf("@") + 1);
-    return `${scheme}${[host, ...path].join("/")}${query.length > 0 ? "?…" : ""}`;
+    // The last one: a password that should have been encoded may hold others.
+    const at = place.lastIndexOf("@");
+    const shownPlace = at < 0 ? place : `…${place.slice(at)}`;
+    return `${scheme}${shownPlace}${query.length > 0 ? "?…" : ""}`;
   });
 }
 

@@ -1,6 +1,6 @@
 /** @file Text and JSON of a checkpoint's files, with errors that name the file. */
 
-import { access, readFile } from "node:fs/promises";
+import { access, readFile, stat } from "node:fs/promises";
 import { codeOf, InputError } from "../errors.js";
 import { shown } from "../shown-text.js";
 
@@ -17,6 +17,8 @@ export async function exists(path: string): Promise<boolean> {
  */
 export async function readText(file: string): Promise<string | undefined> {
   try {
+    const { size } = await stat(file);
+    if (size > LONGEST_FILE) throw new Error(`${size} bytes, more than such a file has`);
     return await readFile(file, "utf8");
   } catch (error) {
     if (codeOf(error) === "ENOENT") return undefined;
@@ -24,16 +26,38 @@ export async function readText(file: string): Promise<string | undefined> {
   }
 }
 
+/** Bytes: ten times the largest tokenizer.json. */
+const LONGEST_FILE = 400_000_000;
+
 /**
  * @param what the file, or the part of it, for the error text
  * @throws InputError when the text is not JSON
  */
 export function parseJson(text: string, what: string): unknown {
+  if (isDeeper(text, DEEPEST)) {
+    throw new InputError(`loadModel: expected ${what} to be JSON, got brackets more than ${DEEPEST} deep`);
+  }
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new InputError(`loadModel: expected ${what} to be JSON, got ${error}`);
   }
+}
+
+/** Levels of brackets: each takes a hundred times the memory of its character. */
+const DEEPEST = 100_000;
+
+/** Whether brackets nest deeper than that in a text, JSON or not. */
+function isDeeper(text: string, most: number): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '"') at = endOfText(text, at) - 1;
+    else if (character === "{" || character === "[") depth++;
+    else if (character === "}" || character === "]") depth--;
+    if (depth > most) return true;
+  }
+  return false;
 }
 
 /**
@@ -81,10 +105,10 @@ function repeatedName(text: string): string | undefined {
   return undefined;
 }
 
-/** Behind the closing quotation mark of the text that begins at `start`. */
+/** Behind the closing quotation mark of the text that begins at `start`, or at the end of everything where there is none. */
 function endOfText(text: string, start: number): number {
   let at = start + 1;
-  while (text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  while (at < text.length && text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
   return at + 1;
 }
 

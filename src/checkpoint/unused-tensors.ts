@@ -21,11 +21,12 @@ const OF_COMPUTATION =
 const OF_CLASSIFIER = /^(?:score|classifier|classification_head|qa_outputs|reward_head|regression_head)\./;
 
 /**
- * Compares the layers that the config counts with those that the files hold.
+ * Compares the layers that are counted with those that the files hold.
+ * @param fields what counts them
  * @throws InputError naming the field and a tensor where they are not as many
  */
 export function checkLayerCount(
-  { field, pattern }: LayerNames,
+  { field, pattern }: Pick<LayerNames, "field" | "pattern">,
   fields: ConfigFields,
   layers: number,
   tensors: StoredTensors,
@@ -36,8 +37,10 @@ export function checkLayerCount(
     if (layer !== undefined && (last === undefined || layer > last.layer)) last = { layer, name };
   }
   if (last === undefined || last.layer + 1 === layers) return;
-  const count = last.layer + 1;
-  throw fields.error(field, `${count}, as ${tensors.listing} has tensor ${last.name} in the last layer`);
+  throw fields.error(
+    field,
+    `${last.layer + 1}, as the last layer in ${tensors.listing} is that of ${last.name}`,
+  );
 }
 
 function layerOf(pattern: RegExp, name: string): number | undefined {
