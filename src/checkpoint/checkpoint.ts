@@ -21,6 +21,7 @@ import { architectureOf } from "./gguf/registry.js";
 import { tokenizerOfGguf } from "./gguf/tokenizer.js";
 import { exists } from "./json-file.js";
 import { openSafetensors } from "./safetensors.js";
+import { INDEX_FILE, WEIGHTS_FILE } from "./safetensors-index.js";
 import type { StoredSlice } from "./stored-slice.js";
 import type { StoredTensors, TensorEntry } from "./stored-tensors.js";
 import { loadTokenizer, tokenizerFromJson } from "./tokenizer.js";
@@ -100,12 +101,19 @@ async function openFolder(folder: string): Promise<Checkpoint> {
     checkLayerCount(family.layers, fields, planned.config.layers, tensors);
     const { plan, notice } = await withStoredHead(planned, fields, family.head, tensors);
     const checkpoint = checkpointOf(plan, tensors, () => loadTokenizer(folder, plan.config.vocabulary));
-    const notices = [codeNotice(fields), notice, judgeUnused(family, tensors)];
+    const notices = [await listingNotice(folder), codeNotice(fields), notice, judgeUnused(family, tensors)];
     return { ...checkpoint, notices: notices.filter((text) => text !== undefined) };
   } catch (error) {
     await tensors.close();
     throw error;
   }
+}
+
+/** As everyone, `openSafetensors` takes the one file where there is one. */
+async function listingNotice(folder: string): Promise<string | undefined> {
+  const there = await Promise.all([WEIGHTS_FILE, INDEX_FILE].map((name) => exists(join(folder, name))));
+  if (!there.every(Boolean)) return undefined;
+  return `warning: ${folder} has both ${WEIGHTS_FILE} and ${INDEX_FILE}: ${WEIGHTS_FILE} is read, and no shard`;
 }
 
 /** A model with code of its own computes something else in Python, if that code is let run. */

@@ -79,7 +79,7 @@ export function unusedError(
 ): InputError {
   const weight = name.replace(/\.bias$/, ".weight");
   const isBias = weight !== name && tensors.has(weight);
-  const reason = isBias ? ", a bias that its config says is not there" : "";
+  const reason = isBias ? ", a bias that its config does not ask for" : "";
   return new InputError(
     `loadModel: expected only tensors of ${tensors.listing} that ${modelType} has, got ${name}${reason}` +
       (more.length > 0 ? ` and ${more.length} more` : ""),

@@ -43,11 +43,11 @@ describe("layers", () => {
 
 describe("tensors of the computation that the config has no use for", () => {
   test.each([
-    ["llama", "model.layers.1.self_attn.q_proj.bias", ", a bias that its config says is not there"],
+    ["llama", "model.layers.1.self_attn.q_proj.bias", ", a bias that its config does not ask for"],
     ["llama", "model.layers.1.self_attn.q_norm.weight", ""],
     ["llama", "model.layers.0.post_feedforward_layernorm.weight", ""],
-    ["llama", "model.norm.bias", ", a bias that its config says is not there"],
-    ["llama", "lm_head.bias", ", a bias that its config says is not there"],
+    ["llama", "model.norm.bias", ", a bias that its config does not ask for"],
+    ["llama", "lm_head.bias", ", a bias that its config does not ask for"],
     ["llama", "layers.0.input_layernorm.weight", ""],
     ["llama", "model.embed_positions.weight", ""],
     ["gpt2", "transformer.h.0.crossattention.c_attn.weight", ""],
@@ -62,7 +62,7 @@ describe("tensors of the computation that the config has no use for", () => {
   test("are counted", async () => {
     const folder = withTensors("llama", "model.norm.bias", "lm_head.bias", "extra");
     expect(await refusal(folder)).toContain(
-      "got model.norm.bias, a bias that its config says is not there and 1 more",
+      "got model.norm.bias, a bias that its config does not ask for and 1 more",
     );
   });
 });
@@ -131,6 +131,15 @@ describe("what is told", () => {
     const folder = folderWithConfig(goldenFolder("llama"), { auto_map });
     expect((await opened(folder)).notices).toEqual([
       `warning: auto_map of ${join(folder, "config.json")} names code of the model's own, which is not run: it is computed as a plain llama`,
+    ]);
+  });
+
+  test("an index beside a file of all weights, of which the file is read", async () => {
+    const folder = folderWithConfig(goldenFolder("llama"), {});
+    const index = "model.safetensors.index.json";
+    writeFileSync(join(folder, index), JSON.stringify({ weight_map: { a: "no.safetensors" } }));
+    expect((await opened(folder)).notices).toEqual([
+      `warning: ${folder} has both model.safetensors and ${index}: model.safetensors is read, and no shard`,
     ]);
   });
 
