@@ -5,7 +5,7 @@
 
 import { join } from "node:path";
 import { InputError } from "../errors.js";
-import { shown } from "../shown-text.js";
+import { shown, shownName } from "../shown-text.js";
 import { exists, parseJson, readText } from "./json-file.js";
 import type { StoredTensors } from "./stored-tensors.js";
 
@@ -37,7 +37,7 @@ export function refuseForeignTensors(tensors: StoredTensors): void {
     const kind = KINDS.find(([names]) => names.test(name));
     if (kind === undefined) continue;
     throw new InputError(
-      `loadModel: expected plain weights in ${tensors.listing}, got tensor ${name}, as ${kind[1]}: ${kind[2]}`,
+      `loadModel: expected plain weights in ${tensors.listing}, got tensor ${shownName(name)}, as ${kind[1]}: ${kind[2]}`,
     );
   }
 }

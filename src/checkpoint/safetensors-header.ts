@@ -5,12 +5,11 @@
  */
 
 import type { FileHandle } from "node:fs/promises";
-import { z } from "zod";
 import { InputError } from "../errors.js";
-import { shown } from "../shown-text.js";
+import { shown, shownName } from "../shown-text.js";
 import { membersOf, parseJsonObject } from "./json-file.js";
 import { readBytes } from "./read-bytes.js";
-import type { TensorEntry } from "./stored-tensors.js";
+import { shapeText, type TensorEntry } from "./stored-tensors.js";
 
 const LENGTH_BYTES = 8;
 
@@ -31,13 +30,6 @@ const BITS: ReadonlyMap<string, number> = new Map([
 
 /** The one entry that is not a tensor: texts of whoever wrote the file. */
 const METADATA = "__metadata__";
-
-const natural = z.int().nonnegative();
-const tensorSchema = z.object({
-  dtype: z.string(),
-  shape: z.array(natural),
-  data_offsets: z.tuple([natural, natural]),
-});
 
 /** What the header of a file says. */
 export interface SafetensorsHeader {
@@ -110,19 +102,15 @@ function parseEntry(
   size: number,
   file: string,
 ): TensorEntry {
-  const parsed = tensorSchema.safeParse(value);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new InputError(
-      `loadModel: expected dtype, shape and data_offsets for every tensor in the header of ${file}, ` +
-        `got ${[name, ...issue.path].join(".")}: ${issue.message}`,
-    );
-  }
-  const { dtype, shape, data_offsets } = parsed.data;
-  const [begin, end] = data_offsets;
+  const members = membersOf(value);
+  const [dtype, shape, offsets] = ["dtype", "shape", "data_offsets"].map((part) => members?.get(part));
+  if (typeof dtype !== "string") throw notThere(file, name, "dtype", dtype);
+  if (!isSizes(shape)) throw notThere(file, name, "shape", shape);
+  if (!isSizes(offsets) || offsets.length !== 2) throw notThere(file, name, "data_offsets", offsets);
+  const [begin, end] = offsets;
   if (end < begin || dataStart + end > size) {
     throw new InputError(
-      `loadModel: expected the bytes of tensor ${name} within the ${size - dataStart} data bytes of ${file}, ` +
+      `loadModel: expected the bytes of tensor ${shownName(name)} within the ${size - dataStart} data bytes of ${file}, ` +
         `got offsets ${begin} to ${end}: the file is truncated or corrupt`,
     );
   }
@@ -130,11 +118,23 @@ function parseEntry(
   const needed = bits === undefined ? undefined : (shape.reduce((a, b) => a * b, 1) * bits) / 8;
   if (needed !== undefined && needed !== end - begin) {
     throw new InputError(
-      `loadModel: expected ${needed} bytes for tensor ${name} (${dtype} [${shape.join(", ")}]) in ${file}, ` +
+      `loadModel: expected ${needed} bytes for tensor ${shownName(name)} (${shownName(dtype)} ${shapeText(shape)}) in ${file}, ` +
         `got offsets ${begin} to ${end} (${end - begin} bytes)`,
     );
   }
   return { name, dtype, shape, start: dataStart + begin, bytes: end - begin };
+}
+
+/** Whether a value is a list of integers of 0 or more. A header may be long: nothing is copied. */
+function isSizes(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
+
+function notThere(file: string, name: string, part: string, found: unknown): InputError {
+  return new InputError(
+    `loadModel: expected dtype, shape and data_offsets for every tensor in the header of ${file}, ` +
+      `got ${shownName(name)}.${part}: ${found === undefined ? "nothing" : shown(found)}`,
+  );
 }
 
 /** Tensors lie one behind another, without holes, and to the end of the file. */
@@ -144,10 +144,10 @@ function checkCover(entries: readonly TensorEntry[], dataStart: number, size: nu
   for (const entry of inOrder) {
     const free = before === undefined ? dataStart : before.start + before.bytes;
     if (entry.start < free) {
-      throw notOnce(file, `${before?.name} and ${entry.name}, which overlap`);
+      throw notOnce(file, `${shownName(before?.name ?? "")} and ${shownName(entry.name)}, which overlap`);
     }
     if (entry.start > free) {
-      throw notOnce(file, `${entry.start - free} bytes before ${entry.name} that are in none`);
+      throw notOnce(file, `${entry.start - free} bytes before ${shownName(entry.name)} that are in none`);
     }
     before = entry;
   }

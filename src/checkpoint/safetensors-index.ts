@@ -1,7 +1,7 @@
 /** @file Where the weights of a checkpoint folder are: one safetensors file, or shards named by an index. */
 
 import { InputError } from "../errors.js";
-import { shown } from "../shown-text.js";
+import { shown, shownName } from "../shown-text.js";
 import { membersOf, parseJsonObject } from "./json-file.js";
 
 export const WEIGHTS_FILE = "model.safetensors";
@@ -25,7 +25,7 @@ export function parseWeightMap(text: string, index: string): ReadonlyMap<string,
   for (const [name, shard] of weightMap) {
     if (typeof shard !== "string" || !SHARD_NAME.test(shard)) {
       throw new InputError(
-        `loadModel: expected weight_map of ${index} to name safetensors files beside it, got ${shown(shard)} for ${name}`,
+        `loadModel: expected weight_map of ${index} to name safetensors files beside it, got ${shown(shard)} for ${shownName(name)}`,
       );
     }
     shardOf.set(name, shard);

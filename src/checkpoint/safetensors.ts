@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { InputError } from "../errors.js";
+import { shownName } from "../shown-text.js";
 import { exists, readText } from "./json-file.js";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors-header.js";
 import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "./safetensors-index.js";
@@ -33,7 +34,7 @@ export async function openSafetensors(folder: string): Promise<StoredTensors> {
       if (files.has(shard)) continue;
       if (!(await exists(join(folder, shard)))) {
         throw new InputError(
-          `loadModel: expected shard ${shard} beside ${index}, which has tensor ${name} in it, got no such file`,
+          `loadModel: expected shard ${shard} beside ${index}, which has tensor ${shownName(name)} in it, got no such file`,
         );
       }
       files.set(shard, await openSafetensorsFile(join(folder, shard)));
@@ -68,7 +69,7 @@ function checkIndex(
   for (const [name, shard] of shardOf) {
     if (files.get(shard)?.entries.has(name)) continue;
     throw new InputError(
-      `loadModel: expected tensor ${name} in shard ${shard}, as ${index} says, got a shard without it`,
+      `loadModel: expected tensor ${shownName(name)} in shard ${shard}, as ${index} says, got a shard without it`,
     );
   }
 }
@@ -81,7 +82,7 @@ function tensorsOf(files: readonly SafetensorsFile[]): ReadonlyMap<string, Locat
       const other = tensors.get(name);
       if (other !== undefined) {
         throw new InputError(
-          `loadModel: expected tensor ${name} in one file, got it in ${other.file.path} and in ${file.path}`,
+          `loadModel: expected tensor ${shownName(name)} in one file, got it in ${other.file.path} and in ${file.path}`,
         );
       }
       tensors.set(name, { entry, file });

@@ -7,6 +7,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import pLimit from "p-limit";
 import { InputError, RunError } from "../errors.js";
+import { shownName } from "../shown-text.js";
 import { readBytes } from "./read-bytes.js";
 import type { StoredSlice } from "./stored-slice.js";
 import { bytesOf, decode, isStoredType, type StoredTypeName, valuesPerBlock } from "./stored-types.js";
@@ -101,8 +102,8 @@ export class StoredTensors {
     const { entry, file } = this.#locate(name);
     if (entry.shape.length !== shape.length || entry.shape.some((size, axis) => size !== shape[axis])) {
       throw new InputError(
-        `loadModel: expected tensor ${name} of ${file.path} to have shape [${shape.join(", ")}], as ` +
-          `${this.description.config} says, got [${entry.shape.join(", ")}]`,
+        `loadModel: expected tensor ${name} of ${file.path} to have shape ${shapeText(shape)}, as ` +
+          `${this.description.config} says, got ${shapeText(entry.shape)}`,
       );
     }
     const perBlock = valuesPerBlock(this.#type(entry, file));
@@ -218,7 +219,7 @@ export class StoredTensors {
     if (isStoredType(dtype) && this.description.types.includes(dtype)) return dtype;
     throw new InputError(
       `loadModel: expected tensor ${name} of ${file.path} to be stored as one of ${this.description.types.join(", ")}, ` +
-        `got ${dtype}`,
+        `got ${shownName(dtype)}`,
     );
   }
 }
@@ -241,6 +242,14 @@ export async function openFile<Header extends Pick<OpenFile, "entries">>(
     throw new InputError(`loadModel: expected ${path} to be readable, got ${error}`);
   }
 }
+
+/** "[2, 3]", however many axes a file says there are. */
+export function shapeText(shape: readonly number[]): string {
+  const more = shape.length - SHOWN_AXES;
+  return `[${shape.slice(0, SHOWN_AXES).join(", ")}${more > 0 ? `, … ${more} more` : ""}]`;
+}
+
+const SHOWN_AXES = 8;
 
 function sizeOf({ shape }: TensorEntry): number {
   return shape.reduce((size, axis) => size * axis, 1);

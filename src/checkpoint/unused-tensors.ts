@@ -5,7 +5,7 @@
  */
 
 import { InputError } from "../errors.js";
-import { shown } from "../shown-text.js";
+import { shownName } from "../shown-text.js";
 import type { ConfigFields } from "./config-fields.js";
 import type { Family, LayerNames } from "./families/family.js";
 import type { StoredTensors } from "./stored-tensors.js";
@@ -39,7 +39,7 @@ export function checkLayerCount(
   if (last === undefined || last.layer + 1 === layers) return;
   throw fields.error(
     field,
-    `${last.layer + 1}, as the last layer in ${tensors.listing} is that of ${last.name}`,
+    `${last.layer + 1}, as the last layer in ${tensors.listing} is that of ${shownName(last.name)}`,
   );
 }
 
@@ -59,7 +59,7 @@ export function judgeUnused({ layers, modelType }: Family, tensors: StoredTensor
   const classifier = others.find((name) => OF_CLASSIFIER.test(name));
   if (classifier !== undefined) {
     throw new InputError(
-      `loadModel: expected a language model in ${tensors.listing}, got tensor ${classifier}, as of a classifier or a reward model`,
+      `loadModel: expected a language model in ${tensors.listing}, got tensor ${shownName(classifier)}, as of a classifier or a reward model`,
     );
   }
   const needed = others.filter((name) => layers.pattern.test(name) || OF_COMPUTATION.test(name));
@@ -81,14 +81,14 @@ export function unusedError(
   const isBias = weight !== name && tensors.has(weight);
   const reason = isBias ? ", a bias that its config does not ask for" : "";
   return new InputError(
-    `loadModel: expected only tensors of ${tensors.listing} that ${modelType} has, got ${name}${reason}` +
+    `loadModel: expected only tensors of ${tensors.listing} that ${modelType} has, got ${shownName(name)}${reason}` +
       (more.length > 0 ? ` and ${more.length} more` : ""),
   );
 }
 
 /** "a, b, c and 7 more" */
 export function namesText(names: readonly string[]): string {
-  const named = names.slice(0, NAMED).map((name) => shown(name).slice(1, -1));
+  const named = names.slice(0, NAMED).map((name) => shownName(name));
   const more = names.length - named.length;
   return named.join(", ") + (more > 0 ? ` and ${more} more` : "");
 }

@@ -337,6 +337,15 @@ describe("a header that the format forbids", () => {
     );
   });
 
+  test("what is long is cut in the message", async () => {
+    const entry = { dtype: "F32", shape: Array.from({ length: 500_000 }, () => 1), data_offsets: [0, 8] };
+    const folder = folderWithHeader({ ["a".repeat(5_000_000)]: entry }, 8);
+    expect((await refusal(folder)).message).toBe(
+      `loadModel: expected 4 bytes for tensor ${"a".repeat(120)}… (5000000 characters) ` +
+        `(F32 [1, 1, 1, 1, 1, 1, 1, 1, … 499992 more]) in ${join(folder, FILE)}, got offsets 0 to 8 (8 bytes)`,
+    );
+  });
+
   test("a header as deep as it is long", async () => {
     const folder = folderWithFile(safetensorsBytes(`{"a":${"[".repeat(3_000_000)}`, new Uint8Array(0)));
     expect((await refusal(folder)).message).toContain("to be JSON, got brackets more than 100000 deep");

@@ -7,7 +7,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { GGMLQuantizationType, GGUFValueType, gguf } from "@huggingface/gguf";
 import { InputError } from "../../errors.js";
-import { shown } from "../../shown-text.js";
+import { shown, shownName } from "../../shown-text.js";
 import { readBytes } from "../read-bytes.js";
 import { openFile, StoredTensors, type TensorEntry } from "../stored-tensors.js";
 import { bytesOf, GGUF_TYPES, isStoredType, valuesPerBlock } from "../stored-types.js";
@@ -209,7 +209,7 @@ function tensorEntries(
   }
   const entries = new Map<string, TensorEntry>();
   for (const { name, shape, dtype, offset } of tensorInfos) {
-    if (entries.has(name)) throw broken(file, "every tensor once", `${name} twice`);
+    if (entries.has(name)) throw broken(file, "every tensor once", `${shownName(name)} twice`);
     const axes = shape.map(Number).reverse();
     const type = GGMLQuantizationType[dtype] ?? `type ${dtype}`;
     const values = axes.reduce((product, axis) => product * axis, 1);
@@ -217,12 +217,12 @@ function tensorEntries(
     const bytes = isStoredType(type) ? bytesOf(type, values) : 0;
     const start = Number(tensorDataOffset + offset);
     if (Number(offset) % alignment !== 0) {
-      throw broken(file, `tensor ${name} at a multiple of ${alignment} bytes`, `offset ${offset}`);
+      throw broken(file, `tensor ${shownName(name)} at a multiple of ${alignment} bytes`, `offset ${offset}`);
     }
     if (!(start + bytes <= size)) {
       throw broken(
         file,
-        `the ${bytes} bytes of tensor ${name} from ${start} on within its ${size}`,
+        `the ${bytes} bytes of tensor ${shownName(name)} from ${start} on within its ${size}`,
         "fewer: the file is truncated or corrupt",
       );
     }
@@ -232,7 +232,11 @@ function tensorEntries(
   inOrder.forEach((entry, at) => {
     const before = inOrder[at - 1];
     if (before === undefined || before.start + before.bytes <= entry.start) return;
-    throw broken(file, "every byte in one tensor", `${before.name} and ${entry.name}, which overlap`);
+    throw broken(
+      file,
+      "every byte in one tensor",
+      `${shownName(before.name)} and ${shownName(entry.name)}, which overlap`,
+    );
   });
   return entries;
 }
