@@ -36,6 +36,11 @@ export function shown(value: unknown, most = SHOWN_CHARACTERS): string {
   return text.length <= most ? text : `${text.slice(0, most)}…`;
 }
 
+/** A name that stands in a sentence without quotes, such as that of a tensor or a file: escaped, and cut where it is long. */
+export function shownName(name: string, most = SHOWN_CHARACTERS): string {
+  return name.length <= most ? escaped(name) : `${escaped(name.slice(0, most))}… (${name.length} characters)`;
+}
+
 /**
  * A message with invisible characters escaped, line breaks apart, and its middle left out where it is long: what is wrong stands
  * at the beginning, what was found at the end.

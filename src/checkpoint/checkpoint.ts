@@ -11,16 +11,21 @@ import type { ModelConfig } from "../model/config.js";
 import type { Tokenizer } from "../model/model.js";
 import type { BlockWeights, EmbeddingWeights, NormWeights, UnembeddingWeights } from "../model/weights.js";
 import { makeBlock, makeNorm, type Values } from "./canonical-weights.js";
-import { readConfigFile } from "./config-fields.js";
+import { ConfigFields, readConfigFile } from "./config-fields.js";
+import { withStoredHead } from "./families/head.js";
 import { familyOf } from "./families/registry.js";
+import { refuseAdapter, refuseForeignTensors } from "./foreign-weights.js";
+import { LAYER_NAME } from "./gguf/architecture.js";
 import { isGgufPath, openGguf } from "./gguf/gguf-file.js";
 import { architectureOf } from "./gguf/registry.js";
 import { tokenizerOfGguf } from "./gguf/tokenizer.js";
 import { exists } from "./json-file.js";
 import { openSafetensors } from "./safetensors.js";
+import { INDEX_FILE, WEIGHTS_FILE } from "./safetensors-index.js";
 import type { StoredSlice } from "./stored-slice.js";
 import type { StoredTensors, TensorEntry } from "./stored-tensors.js";
 import { loadTokenizer, tokenizerFromJson } from "./tokenizer.js";
+import { checkLayerCount, judgeUnused, unusedError } from "./unused-tensors.js";
 import { type ModelPlan, sourcesOf, type TensorSource } from "./weight-plan.js";
 
 /** Some rows of a matrix, and what reading them took from disk. */
@@ -37,8 +42,12 @@ export interface Checkpoint {
   readonly plan: ModelPlan;
   /** The stored tensors that weights are read from, each once, as their headers describe them. */
   readonly stored: readonly TensorEntry[];
+  /** Names of the stored tensors that nothing is read from: buffers that are computed here, parts of something else. */
+  readonly unused: readonly string[];
   /** Whether the unembedding is the token embedding. */
   readonly tied: boolean;
+  /** Sentences for the user: where the config was not followed, or something in the files is left aside. */
+  readonly notices: readonly string[];
   readEmbedding(): Promise<EmbeddingWeights>;
   /** Layer `l`, 0-based. */
   readLayer(l: number): Promise<BlockWeights>;
@@ -64,7 +73,7 @@ export interface Checkpoint {
 
 /**
  * Opens a folder with config.json and safetensors, or a GGUF file, and checks the presence, shape and type of every weight from
- * the headers alone: no weight is read yet.
+ * the headers alone: no weight is read yet, but to compare an unembedding with the token embedding that it should be.
  * @throws InputError naming the file and the field, key or tensor, when anything is missing, broken or not supported
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
@@ -82,36 +91,60 @@ async function openFolder(folder: string): Promise<Checkpoint> {
       );
     }
   }
+  await refuseAdapter(folder);
   const fields = await readConfigFile(config);
   const family = familyOf(fields);
-  if (fields.has("quantization_config")) {
-    throw fields.error("quantization_config", "absent (quantized weights are not supported)");
-  }
   const tensors = await openSafetensors(folder);
   try {
-    const plan = family.plan(fields, tensors);
-    return checkpointOf(plan, tensors, () => loadTokenizer(folder, plan.config.vocabulary));
+    refuseForeignTensors(tensors);
+    const planned = family.plan(fields, tensors);
+    checkLayerCount(family.layers, fields, planned.config.layers, tensors);
+    const { plan, notice } = await withStoredHead(planned, fields, family.head, tensors);
+    const checkpoint = checkpointOf(plan, tensors, () => loadTokenizer(folder, plan.config.vocabulary));
+    const notices = [await listingNotice(folder), codeNotice(fields), notice, judgeUnused(family, tensors)];
+    return { ...checkpoint, notices: notices.filter((text) => text !== undefined) };
   } catch (error) {
     await tensors.close();
     throw error;
   }
 }
 
+/** As everyone, `openSafetensors` takes the one file where there is one. */
+async function listingNotice(folder: string): Promise<string | undefined> {
+  const there = await Promise.all([WEIGHTS_FILE, INDEX_FILE].map((name) => exists(join(folder, name))));
+  if (!there.every(Boolean)) return undefined;
+  return `warning: ${folder} has both ${WEIGHTS_FILE} and ${INDEX_FILE}: ${WEIGHTS_FILE} is read, and no shard`;
+}
+
+/** A model with code of its own computes something else in Python, if that code is let run. */
+function codeNotice(fields: ConfigFields): string | undefined {
+  if (!fields.has("auto_map")) return undefined;
+  return (
+    `warning: auto_map of ${fields.file} names code of the model's own, which is not run: ` +
+    `it is computed as a plain ${fields.text("model_type")}`
+  );
+}
+
 /** Every key and every tensor of the file is used: what is not understood may change what the model computes. */
 async function openGgufFile(file: string): Promise<Checkpoint> {
   const { metadata, tensors } = await openGguf(file);
   try {
-    const plan = await architectureOf(metadata, file).plan(metadata, file, tensors);
+    const architecture = architectureOf(metadata, file);
+    const plan = await architecture.plan(metadata, file, tensors);
+    const counted = { field: `${architecture.name}.block_count`, pattern: LAYER_NAME };
+    checkLayerCount(
+      counted,
+      new ConfigFields(file, Object.fromEntries(metadata)),
+      plan.config.layers,
+      tensors,
+    );
     const checkpoint = checkpointOf(plan, tensors, async () => {
       const tokenizer = tokenizerOfGguf(metadata, file);
       return tokenizer && tokenizerFromJson(tokenizer.json, tokenizer.config, file, plan.config.vocabulary);
     });
-    const [unused, ...more] = tensors.unchecked();
-    if (unused === undefined) return checkpoint;
-    throw new InputError(
-      `loadModel: expected only tensors of ${file} that ${plan.config.family} has, got ${unused}` +
-        (more.length > 0 ? ` and ${more.length} more` : ""),
-    );
+    const unused = tensors.unchecked();
+    if (unused.length > 0) throw unusedError(plan.config.family, tensors, unused);
+    return checkpoint;
   } catch (error) {
     await tensors.close();
     throw error;
@@ -132,7 +165,9 @@ function checkpointOf(
     config: plan.config,
     plan,
     stored,
+    unused: tensors.unchecked(),
     tied,
+    notices: [],
     async readEmbedding() {
       const { tokens, positions } = plan.embedding;
       const values = await readSources(tensors, sourcesOf(plan.embedding));

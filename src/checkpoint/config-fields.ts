@@ -7,7 +7,10 @@ import { basename } from "node:path";
 import { z } from "zod";
 import { InputError } from "../errors.js";
 import { shown } from "../shown-text.js";
-import { parseJson, readText } from "./json-file.js";
+import { parseJsonObject, readText } from "./json-file.js";
+
+/** The engine counts in 32 bits. */
+const LARGEST_COUNT = 2 ** 31 - 1;
 
 export class ConfigFields {
   constructor(
@@ -23,19 +26,38 @@ export class ConfigFields {
     return `${this.nameOf(name)} ${value} of ${basename(this.file)}`;
   }
 
+  /** As the file has it. */
+  value(name: string): unknown {
+    return Object.hasOwn(this.values, name) ? this.values[name] : undefined;
+  }
+
   /** Whether the field is there and not null. */
   has(name: string): boolean {
-    return this.values[name] !== undefined && this.values[name] !== null;
+    const value = this.value(name);
+    return value !== undefined && value !== null;
   }
 
   /** Whether the field is there and says null, where that differs from leaving it out. */
   isNull(name: string): boolean {
-    return this.values[name] === null;
+    return this.value(name) === null;
   }
 
-  /** An integer of 1 or more. */
+  /** An integer of 1 or more, which could be the size of a tensor's axis. */
   count(name: string, fallback?: number): number {
-    return this.#read(name, z.int().positive(), "a positive integer", fallback);
+    const count = this.#read(name, z.int().positive(), "a positive integer", fallback);
+    if (count > LARGEST_COUNT) throw this.error(name, `at most ${LARGEST_COUNT}`);
+    return count;
+  }
+
+  /**
+   * @param accepted what is supported beside leaving the field out
+   * @param because why nothing else is
+   * @throws InputError where the field says something else
+   */
+  only(name: string, accepted: readonly unknown[], because: string): void {
+    if (!this.has(name) || accepted.includes(this.value(name))) return;
+    const expected = accepted.length === 0 ? "absent" : accepted.map((value) => shown(value)).join(" or ");
+    throw this.error(name, `${expected} (${because})`);
   }
 
   /** A number above 0. */
@@ -65,7 +87,7 @@ export class ConfigFields {
 
   /** The error for a field whose value cannot be used. */
   error(name: string, expected: string): InputError {
-    const value = this.values[name];
+    const value = this.value(name);
     const found = value === undefined ? "no such field" : shown(value);
     return new InputError(
       `loadModel: expected ${this.nameOf(name)} of ${this.file} to be ${expected}, got ${found}`,
@@ -74,7 +96,7 @@ export class ConfigFields {
 
   #read<T>(name: string, schema: z.ZodType<T>, expected: string, fallback?: T): T {
     if (!this.has(name) && fallback !== undefined) return fallback;
-    const parsed = schema.safeParse(this.values[name]);
+    const parsed = schema.safeParse(this.value(name));
     if (!parsed.success) throw this.error(name, expected);
     return parsed.data;
   }
@@ -89,8 +111,5 @@ export async function readConfigFile(file: string): Promise<ConfigFields> {
   if (text === undefined) {
     throw new InputError(`loadModel: expected a Hugging Face checkpoint with ${file}, got no such file`);
   }
-  const parsed = z.record(z.string(), z.unknown()).safeParse(parseJson(text, file));
-  if (!parsed.success)
-    throw new InputError(`loadModel: expected ${file} to be a JSON object, got another value`);
-  return new ConfigFields(file, parsed.data);
+  return new ConfigFields(file, Object.fromEntries(parseJsonObject(text, file)));
 }

@@ -102,5 +102,5 @@ export async function cachedSnapshot(storage: string, revision: string): Promise
 /** The safetensors files that a model.safetensors.index.json names, each once, sorted. Throws InputError naming the index. */
 export async function readShardNames(index: string): Promise<string[]> {
   const shardOf = parseWeightMap(await readFile(index, "utf8"), index);
-  return [...new Set(Object.values(shardOf))].sort();
+  return [...new Set(shardOf.values())].sort();
 }

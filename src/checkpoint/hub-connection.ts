@@ -56,7 +56,21 @@ export function reasonOf(error: unknown): string {
   if (error.cause !== undefined) return reasonOf(error.cause);
   // One error per address of a name: they all say the same thing.
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
-  return error.message;
+  return withoutSecrets(error.message);
+}
+
+/**
+ * A text without what its addresses say of who asks: a user and password, and queries, in which content servers that the hub sends
+ * one to expect signatures.
+ */
+export function withoutSecrets(text: string): string {
+  return text.replaceAll(/\b(https?:\/\/)([^\s"'<>]*)/gi, (_, scheme: string, rest: string) => {
+    const [place, ...query] = rest.split("?");
+    // The last one: a password that should have been encoded may hold others.
+    const at = place.lastIndexOf("@");
+    const shownPlace = at < 0 ? place : `…${place.slice(at)}`;
+    return `${scheme}${shownPlace}${query.length > 0 ? "?…" : ""}`;
+  });
 }
 
 /** Whether the hub itself is out of reach for now, so that what the cache has is the best there is. */
@@ -77,7 +91,10 @@ export function explainHubError(error: unknown, { endpoint, hasToken }: HubConne
   const { statusCode: status } = error;
   if (status === 404) return new InputError(`${start} no such model or revision at ${endpoint}`, options);
   if (status !== 401 && status !== 403) {
-    return new RunError(`${start} ${endpoint} answered with an error: ${error.message}`, options);
+    return new RunError(
+      `${start} ${endpoint} answered with an error: ${withoutSecrets(error.message)}`,
+      options,
+    );
   }
   // The hub gives 401 for a model that does not exist, too: it does not tell strangers which ones do.
   return new InputError(

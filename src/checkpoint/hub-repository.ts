@@ -4,6 +4,7 @@
 import { type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { InputError, RunError } from "../errors.js";
 import { shown } from "../shown-text.js";
+import { ADAPTER_FILE, adapterError } from "./foreign-weights.js";
 import { CONFIG_FILE, isCommit } from "./hub-cache.js";
 import type { HubConnection } from "./hub-connection.js";
 import { INDEX_FILE, WEIGHTS_FILE } from "./safetensors-index.js";
@@ -53,10 +54,11 @@ export async function readRepository(
 
 /**
  * The files to load first: config, tokenizer where there is one, and the weights or the index that names them.
- * Throws InputError if the repository has no config or no safetensors.
+ * Throws InputError if the repository has no config or no safetensors, or holds an adapter.
  */
 export function firstFiles(repository: HubRepository): HubFile[] {
   const { id, entries } = repository;
+  if (entries.has(ADAPTER_FILE)) throw adapterError("resolveCheckpoint", id, "");
   if (!entries.has(CONFIG_FILE)) {
     throw new InputError(
       `resolveCheckpoint: ${id}: expected a ${CONFIG_FILE} in the repository, there is none`,

@@ -24,6 +24,7 @@ import {
   type HubName,
   isOutage,
   reasonOf,
+  withoutSecrets,
 } from "./hub-connection.js";
 import { downloadBlob } from "./hub-download.js";
 import { firstFiles, type HubFile, type HubRepository, hubFile, readRepository } from "./hub-repository.js";
@@ -52,7 +53,10 @@ export interface ResolveCheckpointOptions {
   readonly revision?: string;
   /** Called for every piece that arrives, thousands of times for a large file. Not called for files in the cache. */
   readonly onProgress?: (event: DownloadProgress) => void;
-  /** Called with a sentence for the user when the hub is out of reach and the cached files are used instead. */
+  /**
+   * Called with a sentence for the user when the hub is out of reach and the cached files are used instead; by `openModel` and
+   * `loadModel` also when something about the checkpoint was decided that they should know.
+   */
   readonly onNotice?: (text: string) => void;
   /** Ends the download; what was received is kept and continued by the next call. */
   readonly signal?: AbortSignal;
@@ -102,10 +106,12 @@ async function isHere(path: string): Promise<boolean> {
 function parseHubName(text: string, revisionOption: string | undefined): HubName {
   const [id = "", ...afterAt] = text.split("@");
   const looksLikePath = /^(?:\.\.?$|\.\.?\/|\/|~)|\\|\/.*\/|\/$/.test(id);
-  if (looksLikePath) throw new InputError(`resolveCheckpoint: folder not found: ${text}`);
+  if (looksLikePath) {
+    throw new InputError(`resolveCheckpoint: folder not found: ${withoutSecrets(text)}`);
+  }
   if (!HUB_ID.test(id) || id.includes("..") || id.includes("--")) {
     throw new InputError(
-      `resolveCheckpoint: expected a folder or a model id (owner/name), got ${shown(text)}`,
+      `resolveCheckpoint: expected a folder or a model id (owner/name), got ${withoutSecrets(shown(text))}`,
     );
   }
   const inText = afterAt.length > 0 ? afterAt.join("@") : undefined;

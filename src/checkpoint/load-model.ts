@@ -20,7 +20,7 @@ import { type LoadWeightsOptions, loadWeights } from "./provider.js";
 import { type StreamingOptions, streamWeights } from "./streaming.js";
 
 export interface LoadModelOptions extends LoadWeightsOptions {
-  /** Revision, progress and cancelling of a download; of no effect for a folder. */
+  /** Revision, progress and cancelling of a download; of them a folder only has notices. */
   readonly hub?: ResolveCheckpointOptions;
   /**
    * What the weights may take, in bytes: as float32, with the packed copies that the embedded engine makes of them. Where they
@@ -55,13 +55,15 @@ export interface OpenedModel {
  * read against the result before anything takes long.
  *
  * @param folderOrHubId a folder with config.json and safetensors, a GGUF file, or a model's name on the Hugging Face hub
+ * @param hub `onNotice` is also told where the files decide otherwise than the config, or hold something that is not used
  * @throws InputError when the checkpoint is missing, broken or not supported; RunError when a download breaks off
  */
 export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOptions): Promise<OpenedModel> {
   const folder = await resolveCheckpoint(folderOrHubId, hub);
   const checkpoint = await openCheckpoint(folder);
   try {
-    const { config } = checkpoint;
+    const { config, notices } = checkpoint;
+    for (const notice of notices) hub?.onNotice?.(notice);
     const tokenizer = await checkpoint.readTokenizer();
     const parts = { name: folderOrHubId, config, ...(tokenizer && { tokenizer }) };
     const files = new OpenFiles(checkpoint);

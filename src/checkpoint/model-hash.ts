@@ -174,7 +174,7 @@ async function fileNames(folder: string): Promise<string[]> {
   if (text === undefined) {
     throw new InputError(`hashModel: expected ${WEIGHTS_FILE} or ${INDEX_FILE} in ${folder}, got neither`);
   }
-  return ["config.json", INDEX_FILE, ...new Set(Object.values(parseWeightMap(text, index)))].sort();
+  return ["config.json", INDEX_FILE, ...new Set(parseWeightMap(text, index).values())].sort();
 }
 
 async function factsOf(folder: string, name: string): Promise<ModelFile> {

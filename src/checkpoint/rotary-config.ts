@@ -5,6 +5,7 @@
 
 import type { Rotary } from "../model/config.js";
 import type { ConfigFields } from "./config-fields.js";
+import { membersOf } from "./json-file.js";
 
 /** How a family spelled these fields at the top level, before `rope_parameters` held them. */
 export interface RotaryFields {
@@ -22,7 +23,7 @@ const DEFAULT_THETA = 10_000;
  * @throws InputError when a field is unusable or the kind of scaling is not supported
  */
 export function readRotary(fields: ConfigFields, headWidth: number, older: RotaryFields): Rotary {
-  const rope = fields.inner("rope_parameters") ?? fields.inner("rope_scaling");
+  const rope = ropeFields(fields);
   const theta = rope?.has("rope_theta")
     ? rope.positive("rope_theta")
     : fields.positive(older.theta, DEFAULT_THETA);
@@ -40,6 +41,33 @@ export function readRotary(fields: ConfigFields, headWidth: number, older: Rotar
   }
   const plain = Array.from({ length: dims / 2 }, (_, i) => theta ** ((-2 * i) / dims));
   return { dims, inverseFrequencies: rope === undefined ? plain : scale(plain, rope) };
+}
+
+/**
+ * The object that holds the newer fields, under either name.
+ * @throws InputError for objects of both names that differ, one whose kind is left out though it has a factor, and one of objects
+ *   for several kinds of attention
+ */
+function ropeFields(fields: ConfigFields): ConfigFields | undefined {
+  const [newer, older] = ["rope_parameters", "rope_scaling"].map((name) => fields.inner(name));
+  if (newer && older && !isSame(fields.value("rope_parameters"), fields.value("rope_scaling"))) {
+    throw fields.error("rope_scaling", "absent, or the same as rope_parameters beside it");
+  }
+  const rope = newer ?? older;
+  for (const kind of ["full_attention", "sliding_attention"]) {
+    rope?.only(kind, [], "rotary embeddings that differ by layer are not supported");
+  }
+  if (rope?.has("factor") && !rope.has("rope_type")) rope.text("type");
+  return rope;
+}
+
+/** Whether two objects of plain values have the same ones under the same names. */
+function isSame(one: unknown, other: unknown): boolean {
+  const [members, others] = [membersOf(one), membersOf(other)];
+  return (
+    members?.size === others?.size &&
+    [...(members ?? [])].every(([name, value]) => others?.get(name) === value)
+  );
 }
 
 function scale(plain: readonly number[], rope: ConfigFields): readonly number[] {

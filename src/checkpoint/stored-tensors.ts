@@ -7,6 +7,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import pLimit from "p-limit";
 import { InputError, RunError } from "../errors.js";
+import { shownName } from "../shown-text.js";
 import { readBytes } from "./read-bytes.js";
 import type { StoredSlice } from "./stored-slice.js";
 import { bytesOf, decode, isStoredType, type StoredTypeName, valuesPerBlock } from "./stored-types.js";
@@ -47,6 +48,9 @@ interface Description {
 /** Values per read: Node refuses reads of 2 GiB and more, and a small buffer is enough. A whole number of blocks of any type. */
 const CHUNK_VALUES = 2 ** 23;
 
+/** Values of two tensors that are compared at a time, 16 MB of each. */
+const COMPARED_VALUES = 2 ** 22;
+
 /** Tensors read at once: while one is converted to float32, the next ones are on their way from disk. */
 const CONCURRENT_READS = 4;
 
@@ -73,6 +77,10 @@ export class StoredTensors {
     return this.tensors.has(name);
   }
 
+  names(): string[] {
+    return [...this.tensors.keys()];
+  }
+
   /** The names of the tensors that nobody has asked `check` for. */
   unchecked(): string[] {
     return [...this.tensors.keys()].filter((name) => !this.#checked.has(name));
@@ -94,8 +102,8 @@ export class StoredTensors {
     const { entry, file } = this.#locate(name);
     if (entry.shape.length !== shape.length || entry.shape.some((size, axis) => size !== shape[axis])) {
       throw new InputError(
-        `loadModel: expected tensor ${name} of ${file.path} to have shape [${shape.join(", ")}], as ` +
-          `${this.description.config} says, got [${entry.shape.join(", ")}]`,
+        `loadModel: expected tensor ${name} of ${file.path} to have shape ${shapeText(shape)}, as ` +
+          `${this.description.config} says, got ${shapeText(entry.shape)}`,
       );
     }
     const perBlock = valuesPerBlock(this.#type(entry, file));
@@ -162,6 +170,29 @@ export class StoredTensors {
   }
 
   /**
+   * Whether two tensors of one shape have the same values, bit for bit, once they are float32. They are read piece by piece, up to
+   * the first difference: an embedding may take gigabytes.
+   * @throws as `read` does
+   */
+  async haveSameValues(a: string, b: string): Promise<boolean> {
+    const both = [a, b].map((name) => {
+      const { entry, file } = this.#locate(name);
+      return { file, entry: { ...entry, dtype: this.#type(entry, file) } };
+    });
+    const [first, second] = both.map(({ file, entry }) => `${file.path} ${entry.start}`);
+    if (first === second) return true;
+    const size = sizeOf(both[0].entry);
+    const pieces = both.map(() => new Float32Array(Math.min(size, COMPARED_VALUES)));
+    for (let from = 0; from < size; from += COMPARED_VALUES) {
+      const parts = pieces.map((piece) => piece.subarray(0, size - from));
+      await Promise.all(both.map(({ file, entry }, i) => readValues(file, entry, from, parts[i])));
+      const [left, right] = parts.map((part) => new Uint8Array(part.buffer, 0, part.byteLength));
+      if (Buffer.compare(left, right) !== 0) return false;
+    }
+    return true;
+  }
+
+  /**
    * Where another thread finds a tensor.
    * @throws InputError when there is no such tensor or it cannot be read as floats
    */
@@ -188,7 +219,7 @@ export class StoredTensors {
     if (isStoredType(dtype) && this.description.types.includes(dtype)) return dtype;
     throw new InputError(
       `loadModel: expected tensor ${name} of ${file.path} to be stored as one of ${this.description.types.join(", ")}, ` +
-        `got ${dtype}`,
+        `got ${shownName(dtype)}`,
     );
   }
 }
@@ -211,6 +242,14 @@ export async function openFile<Header extends Pick<OpenFile, "entries">>(
     throw new InputError(`loadModel: expected ${path} to be readable, got ${error}`);
   }
 }
+
+/** "[2, 3]", however many axes a file says there are. */
+export function shapeText(shape: readonly number[]): string {
+  const more = shape.length - SHOWN_AXES;
+  return `[${shape.slice(0, SHOWN_AXES).join(", ")}${more > 0 ? `, … ${more} more` : ""}]`;
+}
+
+const SHOWN_AXES = 8;
 
 function sizeOf({ shape }: TensorEntry): number {
   return shape.reduce((size, axis) => size * axis, 1);

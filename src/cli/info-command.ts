@@ -1,6 +1,7 @@
 /** @file `atp info`: what a model is, from its config and the headers of its weight files. */
 
 import type { OpenedModel } from "../checkpoint/load-model.js";
+import { namesText } from "../checkpoint/unused-tensors.js";
 import { siteIndex, siteSize, sitesOf } from "../model/sites.js";
 import { type Alignment, plainTable } from "../report/plain-table.js";
 import { type CliContext, printResult } from "./context.js";
@@ -25,7 +26,7 @@ export async function infoCommand(
 type ModelInfo = ReturnType<typeof modelInfo>;
 
 function modelInfo({ name, folder, config, checkpoint, tokenizer }: OpenedModel) {
-  const { stored, tied } = checkpoint;
+  const { stored, tied, unused } = checkpoint;
   const sites = sitesOf(config).map((site) => {
     const perLayer = siteSize(config, site);
     return { site, index: siteIndex(site), perLayer, perPosition: perLayer * config.layers };
@@ -51,6 +52,7 @@ function modelInfo({ name, folder, config, checkpoint, tokenizer }: OpenedModel)
     parameters: stored.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
     dtypes: [...new Set(stored.map(({ dtype }) => dtype))].sort(),
     bytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
+    unusedTensors: unused,
     maxPromptTokens: config.maxPositions,
     maxPromptTokensReason: config.maxPositionsReason,
     tokenizer: tokenizer ? { tokens: tokenizer.size } : null,
@@ -81,6 +83,9 @@ function infoText(info: ModelInfo): string {
     ["positions", info.positions],
     ["vocabulary", `${number(info.vocabulary)}, ${info.tiedEmbedding ? "tied" : "not tied"}`],
     ["parameters", `${number(info.parameters)} (${info.dtypes.join(", ")}, ${number(info.bytes)} bytes)`],
+    ...(info.unusedTensors.length > 0
+      ? [["unused", unusedText(info.unusedTensors)] as [string, string]]
+      : []),
     ["prompt", `at most ${number(info.maxPromptTokens)} tokens (${info.maxPromptTokensReason})`],
     [
       "tokenizer",
@@ -95,4 +100,9 @@ function infoText(info: ModelInfo): string {
   ]);
   const table = plainTable(SITE_COLUMNS, [...rows, ["all", "", "", number(info.nodesPerPosition)]]);
   return `${lines.map(([label, text]) => `${label.padEnd(10)}  ${text}`).join("\n")}\n\n${table}`;
+}
+
+function unusedText(names: readonly string[]): string {
+  const tensors = names.length === 1 ? "1 tensor" : `${names.length} tensors`;
+  return `${tensors} of the files: ${namesText(names)}`;
 }

@@ -52,6 +52,32 @@ describe("the file", () => {
     await expect(readConfigFile(file)).rejects.toThrow(
       `loadModel: expected ${file} to be a JSON object, got another value`,
     );
+    writeFileSync(file, '{"n_layer": 3, "n_head": 2, "n_layer": 2}');
+    await expect(readConfigFile(file)).rejects.toThrow(
+      `loadModel: expected ${file} to have every name once, got "n_layer" twice`,
+    );
+    writeFileSync(file, `{"n_layer": ${"[".repeat(200_000)}`);
+    await expect(readConfigFile(file)).rejects.toThrow(
+      `loadModel: expected ${file} to be JSON, got brackets more than 100000 deep`,
+    );
+  });
+
+  test("has fields of its own alone, and deep ones are shown short", async () => {
+    const file = join(temporaryFolder(), "config.json");
+    writeFileSync(
+      file,
+      `{"__proto__": {"n_layer": 2}, "n_head": ${"[".repeat(20_000)}${"]".repeat(20_000)}}`,
+    );
+    const fields = await readConfigFile(file);
+    expect([fields.has("n_layer"), fields.has("toString"), fields.has("constructor")]).toEqual([
+      false,
+      false,
+      false,
+    ]);
+    expect(() => fields.count("n_head")).toThrow(
+      `loadModel: expected n_head of ${file} to be a positive integer, got [[[[[…]]]]]`,
+    );
+    expect(() => fields.count("n_layer")).toThrow("to be a positive integer, got no such field");
   });
 
   test("names a model type that is not supported, or none", () => {
@@ -62,6 +88,134 @@ describe("the file", () => {
     expect(refusal({ vocab_size: 3 })).toBe(
       `loadModel: expected model_type of config.json to be one of the supported families ${families}, got no such field`,
     );
+  });
+});
+
+describe("a field that changes what is computed, and is not supported in any family", () => {
+  test.each<[string, unknown, readonly unknown[]]>([
+    ["is_encoder_decoder", true, [false, null]],
+    ["add_cross_attention", true, [false]],
+    ["is_causal", false, [true, null]],
+    ["use_bidirectional_attention", true, [false]],
+    ["bidirectional", true, [false]],
+    ["quantization_config", { quant_method: "gptq", bits: 4 }, [null]],
+    ["quantization", { group_size: 64, bits: 4 }, [null]],
+    ["attn_logit_softcapping", 50, [null]],
+    ["final_logit_softcapping", 30, [null]],
+    ["logits_scaling", 8, [1]],
+    ["logit_scale", 0.0625, [1]],
+    ["attention_multiplier", 0.015625, [null]],
+    ["embedding_multiplier", 12, [1]],
+    ["residual_multiplier", 0.22, [1]],
+    ["query_pre_attn_scalar", 224, [null]],
+    ["scale_emb", 12, [1]],
+    ["num_local_experts", 8, [0, 1, null]],
+    ["use_alibi", true, [false]],
+    ["rope_interleave", true, [false]],
+    ["no_rope_layers", [1, 0], [[1, 1], null]],
+    ["pruned_heads", { "0": [1] }, [{}, null]],
+    [
+      "architectures",
+      ["LlamaForSequenceClassification"],
+      [["LlamaForCausalLM"], ["LLaMAForCausalLM"], [], null],
+    ],
+    ["architectures", ["Qwen2ForRewardModel"], [["GPT2LMHeadModel"], ["GPT2Model"]]],
+    ["architectures", ["Qwen2ForTokenClassification"], [["GPTNeoXForCausalLM"], ["Qwen3ForCausalLM"]]],
+    ["architectures", ["LlamaForCausalLM", "LlamaForCausalLMEagle"], [["MistralForCausalLM"]]],
+    ["architectures", "LlamaForCausalLM", []],
+    ["layer_types", ["full_attention", "linear_attention"], [["full_attention", "full_attention"], null]],
+    ["layer_types", ["full_attention"], []],
+  ])("%s: %j", (field, refused, accepted) => {
+    for (const family of [GPT2, NEOX, LLAMA, MISTRAL, QWEN2, QWEN3]) {
+      expect(refusal({ ...family, [field]: refused })).toMatch(
+        new RegExp(`^loadModel: expected ${field} of config.json to be .*, got [^ ]`),
+      );
+      for (const value of accepted) {
+        expect(planOf({ ...family, [field]: value }).config).toEqual(planOf(family).config);
+      }
+    }
+  });
+
+  test("what transformers writes and never looks at changes nothing", () => {
+    const idle = {
+      is_decoder: false,
+      pretraining_tp: 2,
+      attention_dropout: 0.1,
+      resid_pdrop: 0.1,
+      classifier_dropout: 0.1,
+      use_cache: true,
+      torch_dtype: "bfloat16",
+      initializer_range: 0.02,
+    };
+    for (const family of [GPT2, NEOX, LLAMA, MISTRAL, QWEN2, QWEN3]) {
+      expect(planOf({ ...family, ...idle }).config).toEqual(planOf(family).config);
+    }
+  });
+
+  test("names the value and why, and what to do with quantized weights", () => {
+    expect(refusal({ ...LLAMA, use_bidirectional_attention: true })).toBe(
+      "loadModel: expected use_bidirectional_attention of config.json to be false " +
+        "(attention to later tokens is not supported), got true",
+    );
+    expect(refusal({ ...LLAMA, quantization: { bits: 4 } })).toBe(
+      "loadModel: expected quantization of config.json to be absent (quantized weights are not supported: take the " +
+        'checkpoint that it was made from, or a GGUF file of it), got {"bits":4}',
+    );
+    expect(refusal({ ...QWEN2, architectures: ["Qwen2ForSequenceClassification"] })).toBe(
+      "loadModel: expected architectures of config.json to be a decoder's with a language model head, …ForCausalLM " +
+        '(classifiers, reward models and encoders are not supported), got ["Qwen2ForSequenceClassification"]',
+    );
+  });
+
+  test("a norm on q and k in a family without one, and windows in one without them", () => {
+    for (const family of [GPT2, NEOX, LLAMA, MISTRAL, QWEN2]) {
+      expect(refusal({ ...family, use_qk_norm: true })).toContain(
+        "expected use_qk_norm of config.json to be false",
+      );
+    }
+    expect(planOf({ ...QWEN3, use_qk_norm: true }).config.qkNorm).toBe(true);
+    for (const family of [GPT2, NEOX]) {
+      expect(refusal({ ...family, sliding_window: 4096 })).toContain(
+        "expected sliding_window of config.json to be absent",
+      );
+    }
+    // In Llama's files it limits prompts, as in those of the others.
+    expect(planOf({ ...LLAMA, sliding_window: 100 }).config.maxPositions).toBe(100);
+    const sliding = { layer_types: ["sliding_attention", "full_attention"] };
+    expect(planOf({ ...MISTRAL, ...sliding }).config.maxPositions).toBe(4096);
+    expect(refusal({ ...QWEN2, ...sliding })).toContain("to be full_attention for each of 2 layers");
+    expect(planOf({ ...QWEN2, ...sliding, use_sliding_window: true }).config.maxPositions).toBe(4096);
+  });
+});
+
+describe("sizes that no model has", () => {
+  test.each<[Fields, string]>([
+    [
+      { ...NEOX, hidden_size: 400_000_000 },
+      "hidden_size of config.json to be at most 65536 for each of num_attention_heads 4",
+    ],
+    [
+      { ...NEOX, hidden_size: 4_000_000_000 },
+      "hidden_size of config.json to be at most 2147483647, got 4000000000",
+    ],
+    [
+      { ...LLAMA, hidden_size: 4e12 },
+      "hidden_size of config.json to be at most 2147483647, got 4000000000000",
+    ],
+    [{ ...LLAMA, head_dim: 100_000_000 }, "head_dim of config.json to be at most 65536, got 100000000"],
+    [{ ...QWEN3, head_dim: 4e12 }, "head_dim of config.json to be at most 2147483647"],
+    [{ ...LLAMA, head_dim: 1e300 }, "head_dim of config.json to be a positive integer, got 1e+300"],
+    [{ ...LLAMA, vocab_size: 1e12 }, "vocab_size of config.json to be at most 2147483647, got 1000000000000"],
+    [{ ...GPT2, n_layer: 1e10 }, "n_layer of config.json to be at most 2147483647, got 10000000000"],
+    [{ ...GPT2, n_embd: 1_200_000_000 }, "n_embd of config.json to be at most 65536 for each of n_head 3"],
+    [
+      { ...LLAMA, max_position_embeddings: 1e15 },
+      "max_position_embeddings of config.json to be at most 2147483647",
+    ],
+  ])("%#: %s is refused before anything is made of it", (values, expected) => {
+    const start = performance.now();
+    expect(refusal(values)).toContain(`loadModel: expected ${expected}`);
+    expect(performance.now() - start).toBeLessThan(100);
   });
 });
 
@@ -309,6 +463,25 @@ describe("rotary scaling", () => {
     const stretched = plain(16, 77).map((frequency) => frequency / 4);
     expectClose(rotary({ rope_theta: 77, rope_scaling: { type: "linear", factor: 4 } }), stretched);
     expectClose(rotary({ rope_parameters: { rope_theta: 77, rope_type: "linear", factor: 4 } }), stretched);
+  });
+
+  test("nothing about it is passed over", () => {
+    const rope_parameters = { rope_type: "linear", factor: 4, rope_theta: 77 };
+    expect(refusal({ ...LLAMA, rope_parameters, rope_scaling: { type: "linear", factor: 2 } })).toBe(
+      "loadModel: expected rope_scaling of config.json to be absent, or the same as rope_parameters beside it, " +
+        'got {"type":"linear","factor":2}',
+    );
+    const turned = { rope_theta: 77, factor: 4, rope_type: "linear" };
+    expect(planOf({ ...LLAMA, rope_parameters, rope_scaling: turned }).config).toEqual(
+      planOf({ ...LLAMA, rope_parameters }).config,
+    );
+    expect(refusal({ ...LLAMA, rope_scaling: { factor: 2 } })).toBe(
+      "loadModel: expected rope_scaling.type of config.json to be text, got no such field",
+    );
+    const byKind = { sliding_attention: { rope_theta: 10 }, full_attention: { rope_theta: 77 } };
+    expect(refusal({ ...LLAMA, rope_parameters: byKind })).toContain(
+      "expected rope_parameters.full_attention of config.json to be absent (rotary embeddings that differ by layer",
+    );
   });
 
   test("llama3 is what transformers computes", () => {

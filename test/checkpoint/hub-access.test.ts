@@ -1,7 +1,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { resolveCheckpoint } from "../../src/checkpoint/hub.js";
+import { withoutSecrets } from "../../src/checkpoint/hub-connection.js";
 import { InputError, RunError } from "../../src/errors.js";
 import { emptyHome, goldenFiles, HELLO, NOBODY, startCase } from "../support/hub-case.js";
 import { contentHash, type HubServer, type ServedModel } from "../support/hub-server.js";
@@ -85,6 +87,88 @@ describe("tokens", () => {
   });
 });
 
+describe("secrets stand in no error", () => {
+  const EXPECTED = "expected a token, one line of visible ASCII characters without spaces, got";
+
+  test.each([
+    ["two lines", "hf_SECRET\nsecond line", "2 lines"],
+    ["lines of Windows", "hf_SECRET\r\nb\r\nc", "3 lines"],
+    ["quotation marks", "“hf_SECRET”", "other characters in it"],
+    ["a space", "Bearer hf_SECRET", "other characters in it"],
+    ["a control character", "hf_SECRET\u0000x", "other characters in it"],
+  ])("HF_TOKEN, or the token file, of %s", async (_, token, found) => {
+    const { hub, home } = await closedCase({});
+    await writeFile(join(home, "token"), token);
+    const file = await caught("tiny/gpt2");
+    expect(file).toBeInstanceOf(InputError);
+    expect(file).toHaveProperty("message", `resolveCheckpoint: ${join(home, "token")}: ${EXPECTED} ${found}`);
+    // A variable of the environment cannot hold the character that ends it.
+    if (!token.includes("\u0000")) {
+      vi.stubEnv("HF_TOKEN", token);
+      const variable = await caught("tiny/gpt2");
+      expect(variable).toBeInstanceOf(InputError);
+      expect(variable).toHaveProperty("message", `resolveCheckpoint: HF_TOKEN: ${EXPECTED} ${found}`);
+    }
+    expect(hub.requests).toEqual([]);
+  });
+
+  test.each([
+    [
+      "http://me:SECRET@127.0.0.1:9",
+      "expected an address without user and password (set HF_TOKEN instead), got one with them for 127.0.0.1:9",
+    ],
+    ["https://SECRET@hub.example/x", "got one with them for hub.example"],
+    [
+      "http://hub.example/x?key=SECRET",
+      "expected an address without a query, got one with something behind http://hub.example/x",
+    ],
+    ["ftp://me:SECRET@hub.example", "expected an http or https address, got something else, with an @"],
+    ["me:SECRET@hub.example", "expected an http or https address, got something else, with an @"],
+  ])("HF_ENDPOINT %s", async (endpoint, expected) => {
+    await emptyHome(endpoint);
+    const error = await caught("tiny/gpt2");
+    expect(error).toBeInstanceOf(InputError);
+    expect(String(error)).toContain(expected);
+    expect(String(error)).not.toContain("SECRET");
+  });
+
+  test("a signature in the address that the hub sends one to", async () => {
+    const server = createServer((request, response) => {
+      if (request.url?.startsWith("/signed")) response.writeHead(500).end("no");
+      else response.writeHead(302, { Location: "/signed/x?X-Amz-Signature=SECRET&x=1" }).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => {
+      server.close();
+    });
+    const address = server.address();
+    if (address === null || typeof address === "string") throw new Error("expected a port");
+    await emptyHome(`http://127.0.0.1:${address.port}`);
+    const error = await caught("tiny/gpt2");
+    expect(error).toBeInstanceOf(RunError);
+    expect(String(error)).toContain(`/signed/x?…`);
+    expect(String(error)).not.toContain("SECRET");
+  });
+
+  test("an address in the place of a model's name", async () => {
+    await emptyHome(NOBODY);
+    for (const name of ["https://me:SECRET@hub.example/owner/name", "https://me:SECRET@hub.example"]) {
+      const error = await caught(name);
+      expect(error).toBeInstanceOf(InputError);
+      expect(String(error)).not.toContain("SECRET");
+    }
+  });
+
+  test.each([
+    ["GET http://a:b@c.d/e?f=g failed", "GET http://…@c.d/e?… failed"],
+    ["at https://u@h:8/p, and http://h/q", "at https://…@h:8/p, and http://h/q"],
+    ["http://a:p@ss/w@host/x", "http://…@host/x"],
+    ["no address: a@b?c", "no address: a@b?c"],
+  ])("%s", (text, expected) => {
+    expect(withoutSecrets(text)).toBe(expected);
+  });
+});
+
 describe("what the hub does not have", () => {
   test("no such model, no such revision", async () => {
     const { hub } = await closedCase({});
@@ -107,6 +191,12 @@ describe("what the hub does not have", () => {
       "pickles only",
       { "config.json": HELLO, "pytorch_model.bin": HELLO, "model.onnx": HELLO },
       "a/b: expected safetensors weights (model.safetensors or model.safetensors.index.json), the repository has pytorch_model.bin; convert it to safetensors",
+    ],
+    [
+      "an adapter",
+      { "config.json": HELLO, "adapter_config.json": HELLO, "adapter_model.safetensors": HELLO },
+      "expected a whole model in a/b, got an adapter (adapter_config.json): merge it into its model in Python first: " +
+        "PeftModel.from_pretrained(model, adapter).merge_and_unload(), then save_pretrained",
     ],
     [
       "no weights",

@@ -115,7 +115,7 @@ describe("a checkpoint is refused before any weight is read", () => {
     const folder = folderWithConfig(goldenFolder("llama"), { quantization_config: { bits: 4 } });
     expect((await refusal(folder)).message).toBe(
       `loadModel: expected quantization_config of ${join(folder, "config.json")} to be absent ` +
-        '(quantized weights are not supported), got {"bits":4}',
+        '(quantized weights are not supported: take the checkpoint that it was made from, or a GGUF file of it), got {"bits":4}',
     );
   });
 

@@ -237,6 +237,151 @@ describe("a broken file", () => {
   });
 });
 
+describe("a header that the format forbids", () => {
+  const F32 = (shape: readonly number[], begin: number, end: number) => ({
+    dtype: "F32",
+    shape,
+    data_offsets: [begin, end],
+  });
+  const once = (folder: string, found: string) =>
+    `loadModel: expected every byte behind the header of ${join(folder, FILE)} to be in one tensor, got ${found}`;
+
+  test.each<[string, Record<string, unknown>, number, string]>([
+    ["the same bytes for two tensors", { a: F32([2], 0, 8), b: F32([2], 0, 8) }, 8, "a and b, which overlap"],
+    ["bytes of two tensors", { b: F32([2], 4, 12), a: F32([2], 0, 8) }, 12, "a and b, which overlap"],
+    ["a hole", { a: F32([1], 0, 4), b: F32([1], 8, 12) }, 12, "4 bytes before b that are in none"],
+    ["a hole at the beginning", { a: F32([1], 4, 8) }, 8, "4 bytes before a that are in none"],
+    ["bytes behind the last tensor", { a: F32([1], 0, 4) }, 7, "3 bytes at its end that are in none"],
+    ["bytes and no tensor", {}, 2, "2 bytes at its end that are in none"],
+  ])("%s", async (_, header, bytes, found) => {
+    const folder = folderWithHeader(header, bytes);
+    expect((await refusal(folder)).message).toBe(once(folder, found));
+  });
+
+  test("empty tensors lie anywhere between others", async () => {
+    const header = { a: F32([1], 0, 4), e: F32([0, 7], 4, 4), b: F32([1], 4, 8), z: F32([0], 8, 8) };
+    const tensors = await openFolder(folderWithHeader({ z0: F32([0], 0, 0), ...header }, 8));
+    expect(tensors.names().length).toBe(5);
+  });
+
+  test("a name twice, in whatever spelling, as a tensor or in one", async () => {
+    const entry = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}';
+    const other = '{"dtype":"F32","shape":[1],"data_offsets":[4,8]}';
+    const inside = '{"dtype":"F32","dtype":"I32","shape":[1],"data_offsets":[0,4]}';
+    for (const [header, name] of [
+      [`{"a":${entry},"a":${other}}`, "a"],
+      [`{"a":${entry}, "\\u0061" :${entry}}`, "a"],
+      [`{"a":${inside}}`, "dtype"],
+      [`{"__metadata__":{"x":"1","x":"2"},"a":${entry}}`, "x"],
+    ]) {
+      const folder = folderWithFile(safetensorsBytes(header, new Uint8Array(8)));
+      expect((await refusal(folder)).message).toBe(
+        `loadModel: expected the safetensors header of ${join(folder, FILE)} to have every name once, got "${name}" twice`,
+      );
+    }
+  });
+
+  test("names are names, whatever they are", async () => {
+    const names = ["__proto__", "constructor", "toString", "hasOwnProperty", "", "a\u001b[2J"];
+    const entries = names.map(
+      (name, i) => `${JSON.stringify(name)}:${JSON.stringify(F32([1], 4 * i, 4 * i + 4))}`,
+    );
+    const data = new Uint8Array(Float32Array.from(names, (_, i) => i + 1).buffer);
+    const tensors = await openFolder(folderWithFile(safetensorsBytes(`{${entries.join()}}`, data)));
+    expect(tensors.names()).toEqual(names);
+    for (const [i, name] of names.entries()) expect(await tensors.read(name)).toEqual(Float32Array.of(i + 1));
+    const plain = await openFolder(folderWithHeader({ a: F32([1], 0, 4) }, 4));
+    expect(names.map((name) => plain.has(name))).toEqual(names.map(() => false));
+    const strange = await openFolder(folderWithHeader({ a: { ...F32([1], 0, 4), dtype: "constructor" } }, 4));
+    expect(() => strange.read("a")).toThrow("to be stored as one of F32, F16, BF16, got constructor");
+  });
+
+  test.each([
+    ["a fraction", [0, 4.5]],
+    ["a negative number", [-4, 0]],
+    ["text", ["0", "4"]],
+    ["one number", [4]],
+    ["three", [0, 4, 8]],
+    ["more than integers are exact to", [0, 2 ** 60]],
+    ["nothing", undefined],
+  ])("offsets that are %s", async (_, data_offsets) => {
+    const folder = folderWithHeader({ x: { dtype: "F32", shape: [1], data_offsets } }, 4);
+    expect((await refusal(folder)).message).toMatch(
+      /expected dtype, shape and data_offsets for every tensor in the header of .*, got x\.data_offsets/,
+    );
+  });
+
+  test("sizes that no file has", async () => {
+    for (const shape of [[2 ** 40, 2 ** 40], [2 ** 52], Array.from({ length: 200 }, () => 2 ** 50)]) {
+      const folder = folderWithHeader({ x: F32(shape, 0, 4) }, 4);
+      expect((await refusal(folder)).message).toMatch(
+        /bytes for tensor x \(F32 \[.* got offsets 0 to 4 \(4 bytes\)/,
+      );
+    }
+    const far = folderWithHeader({ x: F32([1], 2 ** 52, 2 ** 52 + 4) }, 4);
+    expect((await refusal(far)).message).toContain("within the 4 data bytes");
+  });
+
+  test("metadata that is not texts, and bytes that are not text", async () => {
+    for (const metadata of [[], "pt", 3, { format: 1 }, { shared: { a: "b" } }, null]) {
+      const folder = folderWithHeader({ __metadata__: metadata }, 0);
+      expect((await refusal(folder)).message).toBe(
+        `loadModel: expected __metadata__ in the header of ${join(folder, FILE)} to be an object of texts, got ${JSON.stringify(metadata)}`,
+      );
+    }
+    const bytes = safetensorsBytes('{"name":1}', new Uint8Array(0));
+    bytes[11] = 0xff;
+    const folder = folderWithFile(bytes);
+    expect((await refusal(folder)).message).toBe(
+      `loadModel: expected the safetensors header of ${join(folder, FILE)} to be UTF-8 text, got bytes that are not`,
+    );
+  });
+
+  test("what is long is cut in the message", async () => {
+    const entry = { dtype: "F32", shape: Array.from({ length: 500_000 }, () => 1), data_offsets: [0, 8] };
+    const folder = folderWithHeader({ ["a".repeat(5_000_000)]: entry }, 8);
+    expect((await refusal(folder)).message).toBe(
+      `loadModel: expected 4 bytes for tensor ${"a".repeat(120)}… (5000000 characters) ` +
+        `(F32 [1, 1, 1, 1, 1, 1, 1, 1, … 499992 more]) in ${join(folder, FILE)}, got offsets 0 to 8 (8 bytes)`,
+    );
+  });
+
+  test("a header as deep as it is long", async () => {
+    const folder = folderWithFile(safetensorsBytes(`{"a":${"[".repeat(3_000_000)}`, new Uint8Array(0)));
+    expect((await refusal(folder)).message).toContain("to be JSON, got brackets more than 100000 deep");
+  });
+
+  test("a file that is cut anywhere", async () => {
+    const whole = temporaryFolder();
+    writeSafetensors(join(whole, FILE), { a: float32Tensor([2], [1, 2]), b: float32Tensor([3], [3, 4, 5]) });
+    const bytes = readFileSync(join(whole, FILE));
+    for (let size = 0; size < bytes.length; size++) {
+      const error = await refusal(folderWithFile(bytes.subarray(0, size)));
+      expect(error).toBeInstanceOf(InputError);
+      expect(error.message).toMatch(/model\.safetensors.*truncated/);
+    }
+  });
+});
+
+test("tensors are compared piece by piece, up to their last value", async () => {
+  // Three pieces of 4 Mi values, the last one with one value.
+  const size = 2 ** 23 + 1;
+  const halves = new Uint16Array(size).fill(0x3c00);
+  const bytes = (changed: number) => {
+    const values = halves.slice();
+    values[changed] = 0x3c01;
+    return { dtype: "F16", shape: [size], bytes: new Uint8Array(values.buffer) };
+  };
+  const folder = temporaryFolder();
+  const tensors = { a: bytes(0), b: bytes(0), c: bytes(2 ** 22), d: bytes(size - 1), e: bytes(size - 1) };
+  writeSafetensors(join(folder, FILE), tensors);
+  const stored = await openFolder(folder);
+  const same = await Promise.all(
+    ["ab", "ac", "ad", "cd", "de", "aa"].map(([one, other]) => stored.haveSameValues(one, other)),
+  );
+  expect(same).toEqual([true, false, false, false, true, true]);
+});
+
 describe("what is asked of a folder", () => {
   test("a tensor that is not there", async () => {
     const folder = temporaryFolder();
@@ -303,6 +448,50 @@ describe("shards", () => {
     expect((await refusal(folder)).message).toBe(
       `loadModel: expected tensor b in shard one.safetensors, as ${join(folder, INDEX)} says, got a shard without it`,
     );
+  });
+
+  test("a tensor that the index leaves out is there, as other readers have it", async () => {
+    const folder = shardedFolder({ a: "one.safetensors", b: "two.safetensors" });
+    writeSafetensors(join(folder, "two.safetensors"), {
+      b: float32Tensor([1], [2]),
+      c: float32Tensor([1], [3]),
+    });
+    expect(await (await openFolder(folder)).read("c")).toEqual(Float32Array.of(3));
+  });
+
+  test("a tensor in two shards", async () => {
+    const folder = shardedFolder({ a: "one.safetensors", b: "two.safetensors" });
+    writeSafetensors(join(folder, "two.safetensors"), {
+      a: float32Tensor([1], [9]),
+      b: float32Tensor([1], [2]),
+    });
+    expect((await refusal(folder)).message).toBe(
+      `loadModel: expected tensor a in one file, got it in ${join(folder, "one.safetensors")} and in ${join(folder, "two.safetensors")}`,
+    );
+  });
+
+  test("a tensor twice in the index, and one of a strange name", async () => {
+    const folder = shardedFolder({});
+    writeFileSync(join(folder, INDEX), '{"weight_map":{"a":"one.safetensors","a":"two.safetensors"}}');
+    expect((await refusal(folder)).message).toBe(
+      `loadModel: expected ${join(folder, INDEX)} to have every name once, got "a" twice`,
+    );
+    writeFileSync(join(folder, INDEX), '{"weight_map":{"__proto__":"one.safetensors"}}');
+    expect((await refusal(folder)).message).toContain("expected tensor __proto__ in shard one.safetensors");
+  });
+
+  test("tensors that share memory: the one that was kept, under either name", async () => {
+    const folder = temporaryFolder();
+    const header = {
+      __metadata__: { format: "pt", shared: "a", other: "b" },
+      a: { dtype: "F32", shape: [1], data_offsets: [0, 4] },
+    };
+    const bytes = new Uint8Array(Float32Array.of(7).buffer);
+    writeFileSync(join(folder, FILE), safetensorsBytes(JSON.stringify(header), bytes));
+    const tensors = await openFolder(folder);
+    expect([tensors.has("format"), tensors.has("other")]).toEqual([false, false]);
+    expect(await tensors.read("shared")).toEqual(Float32Array.of(7));
+    expect(await tensors.haveSameValues("shared", "a")).toBe(true);
   });
 
   test("a broken shard is named", async () => {

@@ -3,10 +3,10 @@
  */
 
 import { basename } from "node:path";
-import { InputError } from "../../errors.js";
 import type { Activation, ModelConfig } from "../../model/config.js";
 import type { ConfigFields } from "../config-fields.js";
-import { type ModelPlan, TensorSource } from "../weight-plan.js";
+import type { ModelPlan } from "../weight-plan.js";
+import type { Head } from "./head.js";
 
 /** Which tensors the checkpoint holds. */
 export interface TensorNames {
@@ -15,9 +15,21 @@ export interface TensorNames {
   readonly listing: string;
 }
 
+/** How a family's files name what belongs to a layer. */
+export interface LayerNames {
+  /** The field that counts layers. */
+  readonly field: string;
+  /** The beginning of the name of a tensor of a layer, whose number is the only group. */
+  readonly pattern: RegExp;
+  /** Masks and frequencies that older versions of transformers saved beside weights: what they hold is computed here. */
+  readonly buffers: RegExp;
+}
+
 export interface Family {
   /** The `model_type` of its config.json. */
   readonly modelType: string;
+  readonly head: Head;
+  readonly layers: LayerNames;
   /**
    * Reads the config and says where every weight is.
    * @throws InputError when a field is unusable or asks for something that is not supported
@@ -44,12 +56,28 @@ export function readActivation(fields: ConfigFields, name: string, fallback: str
   return ACTIVATIONS[text];
 }
 
+/**
+ * Dimensions of a head, at most: some hundred times what any model has. Frequencies are made of it before the files have been asked
+ * for tensors of that width.
+ */
+const LARGEST_HEAD_WIDTH = 2 ** 16;
+
 /** The width of one of `heads` equal heads. */
 export function equalHeadWidth(fields: ConfigFields, widthField: string, headsField: string): number {
   const heads = fields.count(headsField);
   const width = fields.count(widthField);
   if (width % heads !== 0) throw fields.error(headsField, `a divisor of ${widthField} ${width}`);
+  if (width / heads > LARGEST_HEAD_WIDTH) {
+    throw fields.error(widthField, `at most ${LARGEST_HEAD_WIDTH} for each of ${headsField} ${heads}`);
+  }
   return width / heads;
+}
+
+/** The width of a head that a field gives. */
+export function ownHeadWidth(fields: ConfigFields, name: string): number {
+  const width = fields.count(name);
+  if (width > LARGEST_HEAD_WIDTH) throw fields.error(name, `at most ${LARGEST_HEAD_WIDTH}`);
+  return width;
 }
 
 /** `maxPositions` and the reason for it: the trained positions, or a sliding window that is shorter. */
@@ -73,27 +101,4 @@ export function readMaxPositions(
  */
 export function namePrefix(names: TensorNames, prefix: string, probe: string): string {
   return names.has(probe) && !names.has(`${prefix}${probe}`) ? "" : prefix;
-}
-
-/**
- * Where the unembedding comes from: the token embedding in a tied model, otherwise a tensor of its own.
- * @param candidates its names, the customary one first
- * @throws InputError when the model is not tied and none of them is there
- */
-export function unembeddingSource(
-  fields: ConfigFields,
-  names: TensorNames,
-  tiedByDefault: boolean,
-  tokens: TensorSource,
-  candidates: readonly string[],
-): TensorSource {
-  if (fields.flag("tie_word_embeddings", tiedByDefault)) return tokens;
-  const name = candidates.find((candidate) => names.has(candidate));
-  if (name === undefined) {
-    throw new InputError(
-      `loadModel: expected tensor ${candidates.join(" or ")} in ${names.listing}, as tie_word_embeddings of ` +
-        `${fields.file} is ${fields.has("tie_word_embeddings") ? "" : "by default "}false, got a checkpoint without it`,
-    );
-  }
-  return new TensorSource(name, tokens.storedShape);
 }

@@ -1,7 +1,6 @@
 /**
  * @file GPT-NeoX and Pythia: layer norm, partial rotary embedding, a parallel residual unless the config says
- * otherwise, and q, k, v interleaved per head in the rows of one matrix, [H, 3, h, D]. The buffers `attention.bias`,
- * `attention.masked_bias` and `rotary_emb.inv_freq` of files on the hub are never asked for.
+ * otherwise, and q, k, v interleaved per head in the rows of one matrix, [H, 3, h, D].
  */
 
 import type { ModelConfig } from "../../model/config.js";
@@ -9,28 +8,43 @@ import type { BlockWeights, Linear } from "../../model/weights.js";
 import type { ConfigFields } from "../config-fields.js";
 import { readRotary } from "../rotary-config.js";
 import { interleavedPart, layerNorm, type Plan, TensorSource, torchLinear } from "../weight-plan.js";
+import { equalHeadWidth, type Family, namePrefix, readActivation, readMaxPositions } from "./family.js";
+import { embeddingName, type Head, unembeddingSource } from "./head.js";
 import {
-  equalHeadWidth,
-  type Family,
-  namePrefix,
-  readActivation,
-  readMaxPositions,
-  unembeddingSource,
-} from "./family.js";
+  checkLayerTypes,
+  checkSupported,
+  type FamilyRules,
+  WITHOUT_QK_NORM,
+  WITHOUT_WINDOW,
+} from "./supported-fields.js";
+
+const HEAD: Head = { names: ["embed_out.weight", "lm_head.weight"], tiedByDefault: false };
+
+const RULES: FamilyRules = [WITHOUT_WINDOW, ...WITHOUT_QK_NORM];
 
 export const gptNeox: Family = {
   modelType: "gpt_neox",
+  head: HEAD,
+  layers: {
+    field: "num_hidden_layers",
+    pattern: /^(?:gpt_neox\.)?layers\.(\d+)\./,
+    buffers:
+      /^(?:gpt_neox\.)?(?:layers\.\d+\.attention\.(?:bias|masked_bias|rotary_emb\.inv_freq)|rotary_emb\.inv_freq)$/,
+  },
   plan(fields, names) {
+    checkSupported(fields, RULES);
     const config = readConfig(fields);
+    checkLayerTypes(fields, config.layers, false);
     const attentionBias = fields.flag("attention_bias", true);
     const prefix = namePrefix(names, "gpt_neox.", "embed_in.weight");
-    const tokens = new TensorSource(`${prefix}embed_in.weight`, [config.vocabulary, config.width]);
+    const stored = embeddingName(fields, names, HEAD, `${prefix}embed_in`);
+    const tokens = new TensorSource(`${stored}.weight`, [config.vocabulary, config.width]);
     return {
       config,
       embedding: { tokens },
       unembedding: {
         norm: layerNorm(`${prefix}final_layer_norm`, config.width),
-        rows: unembeddingSource(fields, names, false, tokens, ["embed_out.weight", "lm_head.weight"]),
+        rows: unembeddingSource(fields, names, HEAD, tokens),
       },
       layer: (l) => planBlock(config, attentionBias, `${prefix}layers.${l}.`),
     };

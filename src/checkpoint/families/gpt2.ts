@@ -1,28 +1,49 @@
 /**
  * @file GPT-2: learned positions, matrices stored [in, out] (Conv1D), and q, k, v as the three column blocks of one
- * matrix `c_attn`. The causal-mask buffers `attn.bias` and `attn.masked_bias` are never asked for.
+ * matrix `c_attn`.
  */
 
 import type { ModelConfig } from "../../model/config.js";
 import type { BlockWeights, Linear } from "../../model/weights.js";
 import type { ConfigFields } from "../config-fields.js";
 import { interleavedPart, layerNorm, type ModelPlan, type Plan, TensorSource } from "../weight-plan.js";
+import { equalHeadWidth, type Family, namePrefix, readActivation, readMaxPositions } from "./family.js";
+import { embeddingName, type Head, unembeddingSource } from "./head.js";
 import {
-  equalHeadWidth,
-  type Family,
-  namePrefix,
-  readActivation,
-  readMaxPositions,
-  unembeddingSource,
-} from "./family.js";
+  checkLayerTypes,
+  checkSupported,
+  type FamilyRules,
+  WITHOUT_QK_NORM,
+  WITHOUT_WINDOW,
+} from "./supported-fields.js";
+
+const HEAD: Head = { names: ["lm_head.weight"], tiedByDefault: true };
+
+const RULES: FamilyRules = [
+  WITHOUT_WINDOW,
+  ...WITHOUT_QK_NORM,
+  ["scale_attn_by_inverse_layer_idx", [false], "scaling by layer is not supported"],
+  ["scale_attn_weights", [true], "unscaled attention is not supported"],
+  ["multi_query", [false], "shared keys and values are not supported in this family"],
+];
 
 export const gpt2: Family = {
   modelType: "gpt2",
+  head: HEAD,
+  layers: {
+    field: "n_layer",
+    pattern: /^(?:transformer\.)?h\.(\d+)\./,
+    buffers: /^(?:transformer\.)?h\.\d+\.attn\.(?:bias|masked_bias)$/,
+  },
   plan(fields, names) {
+    checkSupported(fields, RULES);
+    const config = readGpt2Config(fields);
+    checkLayerTypes(fields, config.layers, false);
     const prefix = namePrefix(names, "transformer.", "wte.weight");
-    return planGpt2(readGpt2Config(fields), huggingFaceNames(prefix), {
+    const tokens = embeddingName(fields, names, HEAD, `${prefix}wte`);
+    return planGpt2(config, huggingFaceNames(prefix, tokens), {
       layout: "in-out",
-      unembedding: (tokens) => unembeddingSource(fields, names, true, tokens, ["lm_head.weight"]),
+      unembedding: (source) => unembeddingSource(fields, names, HEAD, source),
     });
   },
 };
@@ -50,9 +71,9 @@ export interface Gpt2Placing {
   unembedding(tokens: TensorSource): TensorSource;
 }
 
-function huggingFaceNames(prefix: string): Gpt2Names {
+function huggingFaceNames(prefix: string, tokens: string): Gpt2Names {
   return {
-    tokens: `${prefix}wte`,
+    tokens,
     positions: `${prefix}wpe`,
     norm: `${prefix}ln_f`,
     layer: (l) => `${prefix}h.${l}.`,
@@ -79,15 +100,6 @@ export function planGpt2(config: ModelConfig, names: Gpt2Names, placing: Gpt2Pla
 
 /** @throws InputError when a field is unusable or asks for something that is not supported */
 export function readGpt2Config(fields: ConfigFields): ModelConfig {
-  if (fields.flag("scale_attn_by_inverse_layer_idx", false)) {
-    throw fields.error("scale_attn_by_inverse_layer_idx", "false (scaling by layer is not supported)");
-  }
-  if (!fields.flag("scale_attn_weights", true)) {
-    throw fields.error("scale_attn_weights", "true (unscaled attention is not supported)");
-  }
-  if (fields.flag("add_cross_attention", false)) {
-    throw fields.error("add_cross_attention", "false (cross-attention is not supported)");
-  }
   const width = fields.count("n_embd");
   const heads = fields.count("n_head");
   return {

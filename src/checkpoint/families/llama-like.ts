@@ -12,10 +12,14 @@ import {
   equalHeadWidth,
   type Family,
   namePrefix,
+  ownHeadWidth,
   readActivation,
   readMaxPositions,
-  unembeddingSource,
 } from "./family.js";
+import { embeddingName, type Head, unembeddingSource } from "./head.js";
+import { checkLayerTypes, checkSupported, WITHOUT_QK_NORM } from "./supported-fields.js";
+
+const HEAD: Head = { names: ["lm_head.weight"], tiedByDefault: false };
 
 /** What one family says differently from the others. */
 export interface LlamaTraits {
@@ -72,19 +76,29 @@ export interface LlamaPlacing {
 export function llamaLike(traits: LlamaTraits): Family {
   return {
     modelType: traits.modelType,
+    head: HEAD,
+    layers: {
+      field: "num_hidden_layers",
+      pattern: /^(?:model\.)?layers\.(\d+)\./,
+      buffers: /^(?:model\.)?(?:layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq$/,
+    },
     plan(fields, names) {
+      checkSupported(fields, traits.qkNorm ? [] : WITHOUT_QK_NORM);
+      const config = readLlamaConfig(fields, traits);
+      checkLayerTypes(fields, config.layers, traits.window(fields) !== undefined);
       const prefix = namePrefix(names, "model.", "embed_tokens.weight");
-      return planLlama(readLlamaConfig(fields, traits), huggingFaceNames(prefix), {
+      const tokens = embeddingName(fields, names, HEAD, `${prefix}embed_tokens`);
+      return planLlama(config, huggingFaceNames(prefix, tokens), {
         biases: traits.biases(fields),
-        unembedding: (tokens) => unembeddingSource(fields, names, false, tokens, ["lm_head.weight"]),
+        unembedding: (source) => unembeddingSource(fields, names, HEAD, source),
       });
     },
   };
 }
 
-function huggingFaceNames(prefix: string): LlamaNames {
+function huggingFaceNames(prefix: string, tokens: string): LlamaNames {
   return {
-    tokens: `${prefix}embed_tokens`,
+    tokens,
     norm: `${prefix}norm`,
     layer: (l) => `${prefix}layers.${l}.`,
     attnNorm: "input_layernorm",
@@ -133,7 +147,7 @@ export function readLlamaConfig(fields: ConfigFields, traits: LlamaTraits): Mode
   if (heads % kvHeads !== 0)
     throw fields.error("num_key_value_heads", `a divisor of num_attention_heads ${heads}`);
   const headWidth = fields.has("head_dim")
-    ? fields.count("head_dim")
+    ? ownHeadWidth(fields, "head_dim")
     : (traits.defaultHeadWidth ?? equalHeadWidth(fields, "hidden_size", "num_attention_heads"));
   return {
     family: traits.modelType,

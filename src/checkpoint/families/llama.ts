@@ -1,4 +1,4 @@
-/** @file Llama 1 to 3: biases only where the config asks for them. */
+/** @file Llama 1 to 3: biases only where the config asks for them; a window only where whoever derived a model wrote one. */
 
 import { type LlamaTraits, llamaLike } from "./llama-like.js";
 
@@ -10,7 +10,7 @@ export const LLAMA_TRAITS: LlamaTraits = {
     const attention = fields.flag("attention_bias", false);
     return { qkv: attention, o: attention, mlp: fields.flag("mlp_bias", false) };
   },
-  window: () => undefined,
+  window: (fields) => (fields.has("sliding_window") ? fields.count("sliding_window") : undefined),
 };
 
 export const llama = llamaLike(LLAMA_TRAITS);

@@ -22,6 +22,9 @@ const UNEMBEDDING = "output.weight";
 /** Prefix of the tensors of layer `l`. */
 export const layerPrefix = (l: number): string => `blk.${l}.`;
 
+/** The beginning of the name of a tensor of a layer, its number as the only group. */
+export const LAYER_NAME = /^blk\.(\d+)\./;
+
 /** Rows of the token embedding, for architectures whose metadata does not say how many tokens there are. */
 export function embeddingRows(tensors: StoredTensors): number {
   return tensors.shapeOf(`${TOKEN_EMBEDDING}.weight`)[0];

@@ -7,7 +7,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { GGMLQuantizationType, GGUFValueType, gguf } from "@huggingface/gguf";
 import { InputError } from "../../errors.js";
-import { shown } from "../../shown-text.js";
+import { shown, shownName } from "../../shown-text.js";
 import { readBytes } from "../read-bytes.js";
 import { openFile, StoredTensors, type TensorEntry } from "../stored-tensors.js";
 import { bytesOf, GGUF_TYPES, isStoredType, valuesPerBlock } from "../stored-types.js";
@@ -24,6 +24,9 @@ export interface GgufFile {
 const COUNTS: ReadonlySet<string> = new Set(["version", "tensor_count", "kv_count"]);
 
 const MAGIC = "GGUF";
+
+/** Magic, version, number of tensors, number of keys. */
+const START_BYTES = 24;
 
 /** The layout of blocks that is read here; files of quantized tensors name it. */
 const QUANTIZATION_VERSION = 2;
@@ -46,9 +49,8 @@ export function isGgufPath(path: string): boolean {
 
 async function readHeader(handle: FileHandle, file: string) {
   const { size } = await handle.stat();
-  await checkMagic(handle, size, file);
-  const header = await parse(file);
-  if (!header.littleEndian) throw broken(file, "a little-endian file", "a big-endian one");
+  await checkStart(handle, size, file);
+  const header = await parse(handle, size, file);
   const [infosStart, infosEnd] = header.tensorInfoByteRange;
   if (infosEnd > size) {
     throw broken(file, `a header within its ${size} bytes`, `one of ${infosEnd}: the file is truncated`);
@@ -81,18 +83,35 @@ async function readHeader(handle: FileHandle, file: string) {
   return { entries, metadata };
 }
 
-async function checkMagic(handle: FileHandle, size: number, file: string): Promise<void> {
-  const start = Buffer.alloc(Math.min(MAGIC.length, size));
+/** Magic, version and counts: of what a file says it has, the parser makes as much, whether or not the file could hold it. */
+async function checkStart(handle: FileHandle, size: number, file: string): Promise<void> {
+  const start = Buffer.alloc(Math.min(START_BYTES, size));
   await readBytes(handle, file, start, 0);
-  if (start.toString("latin1") === MAGIC && size >= 24) return;
-  const found =
-    start.toString("latin1") === MAGIC ? `${size} bytes: truncated` : "one that does not begin so";
-  throw broken(file, `a file that begins with "${MAGIC}" and a header`, found);
+  if (start.toString("latin1", 0, MAGIC.length) !== MAGIC) {
+    throw broken(file, `a file that begins with "${MAGIC}" and a header`, "one that does not begin so");
+  }
+  if (size < START_BYTES) {
+    throw broken(file, `a file that begins with "${MAGIC}" and a header`, `${size} bytes: truncated`);
+  }
+  const version = start.readUInt32LE(4);
+  if ((version & 0xffff) === 0) throw broken(file, "a little-endian file", "a big-endian one");
+  const lengthBytes = version === 1 ? 4 : 8;
+  const countAt = (at: number) =>
+    version === 1 ? start.readUInt32LE(at) : Number(start.readBigUInt64LE(at));
+  const [tensors, keys] = [countAt(8), countAt(8 + lengthBytes)];
+  // A tensor is at least a name's length, a number of axes, a type and an offset; a key its length, a type and a byte.
+  if (tensors * (lengthBytes + 16) + keys * (lengthBytes + 5) > size) {
+    throw broken(
+      file,
+      `a header within its ${size} bytes`,
+      `one of ${tensors} tensors and ${keys} keys: the file is truncated`,
+    );
+  }
 }
 
-async function parse(file: string) {
+async function parse(handle: FileHandle, size: number, file: string) {
   try {
-    return await gguf(file, { allowLocalFile: true, typedMetadata: true });
+    return await gguf(PARSED_URL, { fetch: rangesOf(handle, size, file), typedMetadata: true });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw broken(
@@ -101,6 +120,24 @@ async function parse(file: string) {
       `${reason}: the file is truncated, corrupt or larger than is read here`,
     );
   }
+}
+
+/** Stands for the open file: the parser asks for ranges of an address. */
+const PARSED_URL = "http://gguf.invalid";
+
+/** The parser reads ahead so far; asked for more than that behind the end, it is making values of nothing. */
+const READ_AHEAD_BYTES = 500_000;
+
+/** Answers requests for ranges from an open file. */
+function rangesOf(handle: FileHandle, size: number, file: string): typeof fetch {
+  return async (_, init) => {
+    const range = new Headers(init?.headers).get("Range") ?? "";
+    const [from, to] = range.replace("bytes=", "").split("-").map(Number);
+    if (from > size + READ_AHEAD_BYTES) throw new Error(`a header that goes on behind its ${size} bytes`);
+    const bytes = Buffer.alloc(Math.max(0, Math.min(to + 1, size) - from));
+    await readBytes(handle, file, bytes, from);
+    return new Response(bytes);
+  };
 }
 
 function broken(file: string, expected: string, found: string): InputError {
@@ -172,7 +209,7 @@ function tensorEntries(
   }
   const entries = new Map<string, TensorEntry>();
   for (const { name, shape, dtype, offset } of tensorInfos) {
-    if (entries.has(name)) throw broken(file, "every tensor once", `${name} twice`);
+    if (entries.has(name)) throw broken(file, "every tensor once", `${shownName(name)} twice`);
     const axes = shape.map(Number).reverse();
     const type = GGMLQuantizationType[dtype] ?? `type ${dtype}`;
     const values = axes.reduce((product, axis) => product * axis, 1);
@@ -180,12 +217,12 @@ function tensorEntries(
     const bytes = isStoredType(type) ? bytesOf(type, values) : 0;
     const start = Number(tensorDataOffset + offset);
     if (Number(offset) % alignment !== 0) {
-      throw broken(file, `tensor ${name} at a multiple of ${alignment} bytes`, `offset ${offset}`);
+      throw broken(file, `tensor ${shownName(name)} at a multiple of ${alignment} bytes`, `offset ${offset}`);
     }
     if (!(start + bytes <= size)) {
       throw broken(
         file,
-        `the ${bytes} bytes of tensor ${name} from ${start} on within its ${size}`,
+        `the ${bytes} bytes of tensor ${shownName(name)} from ${start} on within its ${size}`,
         "fewer: the file is truncated or corrupt",
       );
     }
@@ -195,7 +232,11 @@ function tensorEntries(
   inOrder.forEach((entry, at) => {
     const before = inOrder[at - 1];
     if (before === undefined || before.start + before.bytes <= entry.start) return;
-    throw broken(file, "every byte in one tensor", `${before.name} and ${entry.name}, which overlap`);
+    throw broken(
+      file,
+      "every byte in one tensor",
+      `${shownName(before.name)} and ${shownName(entry.name)}, which overlap`,
+    );
   });
   return entries;
 }

@@ -83,6 +83,8 @@ function architecture(name: string, traits: LlamaTraits, neighboursTurn: boolean
       for (const required of REQUIRED) fields.require(required);
       const config = await withDivisors(readLlamaConfig(fields, traits), tensors);
       checkHeads(metadata, file, name, config);
+      // Before its rows are told apart head by head: there may be said to be any number of heads.
+      tensors.check(`${layerPrefix(0)}${NAMES.q}.weight`, [config.heads * config.headWidth, config.width]);
       const hasBias = (tensor: string) => tensors.has(`${layerPrefix(0)}${tensor}.bias`);
       return planLlama(config, NAMES, {
         biases: { qkv: hasBias(NAMES.q), o: hasBias(NAMES.o), mlp: hasBias(NAMES.up) },

@@ -4,7 +4,7 @@
  */
 
 import { InputError } from "../../errors.js";
-import { shown } from "../../shown-text.js";
+import { shown, shownName } from "../../shown-text.js";
 import { ConfigFields } from "../config-fields.js";
 import type { GgufMetadata } from "./gguf-file.js";
 
@@ -50,7 +50,7 @@ export function metadataFields(
     const suffix = key.startsWith(`${architecture}.`) ? key.slice(architecture.length + 1) : undefined;
     if (suffix === undefined || !Object.hasOwn(keys, suffix)) {
       throw new InputError(
-        `loadModel: expected only metadata of ${file} that is understood, got ${key} ${shown(found)}`,
+        `loadModel: expected only metadata of ${file} that is understood, got ${shownName(key)} ${shown(found)}`,
       );
     }
     const meaning = keys[suffix];

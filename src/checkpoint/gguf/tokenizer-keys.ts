@@ -1,7 +1,7 @@
 /** @file The keys of a GGUF file that speak of its tokenizer: which are known, and reading them one by one. */
 
 import { InputError } from "../../errors.js";
-import { shown } from "../../shown-text.js";
+import { shown, shownName } from "../../shown-text.js";
 
 const PREFIX = "tokenizer.";
 
@@ -66,7 +66,7 @@ export class TokenizerKeys {
     for (const key of this.metadata.keys()) {
       if (!key.startsWith(PREFIX) || known.has(key) || key.startsWith(CHAT_TEMPLATE_PREFIX)) continue;
       throw new InputError(
-        `loadModel: expected ${this.file} to say nothing about its tokenizer that is not known here, got ${key}`,
+        `loadModel: expected ${this.file} to say nothing about its tokenizer that is not known here, got ${shownName(key)}`,
       );
     }
   }

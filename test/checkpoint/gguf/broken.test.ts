@@ -83,6 +83,13 @@ const keyed = (
   [key]: [key, ...value] as const,
 });
 
+/** The file with another count in its first bytes. */
+function counted(at: number, count: number): Buffer {
+  const bytes = ggufBytes(WHOLE);
+  bytes.writeBigUInt64LE(BigInt(count), at);
+  return bytes;
+}
+
 test("the whole file is accepted: what it has no keys for is as the format's readers assume it", async () => {
   const { config, tied, close } = await openCheckpoint(written(ggufBytes(WHOLE)));
   expect(config).toMatchObject({ kvHeads: 2, headWidth: 4, vocabulary: 5, mlpWidth: 6, maxPositions: 16 });
@@ -153,7 +160,50 @@ test.each<[string, Buffer, string]>([
   [
     "a tensor of a layer that the metadata leaves out",
     changed({}, { "blk.1.attn_norm.weight": FLOATS(D), "blk.1.ffn_norm.weight": FLOATS(D) }),
-    "got blk.1.attn_norm.weight and 1 more",
+    "expected llama.block_count of FILE to be 2, as the last layer in FILE is that of blk.1.attn_norm.weight, got 1",
+  ],
+  [
+    "fewer layers than the metadata counts",
+    changed(keyed("llama.block_count", "u32", 1_000_000_000)),
+    "expected llama.block_count of FILE to be 1, as the last layer in FILE is that of blk.0.attn_norm.weight, got 1000000000",
+  ],
+  [
+    "more layers than can be counted",
+    changed(keyed("llama.block_count", "u32", 4_294_967_295)),
+    "expected llama.block_count of FILE to be at most 2147483647, got 4294967295",
+  ],
+  [
+    "more heads than there are rows",
+    changed({
+      ...keyed("llama.attention.head_count", "u32", 2 ** 30),
+      ...keyed("llama.attention.key_length", "u32", 4),
+    }),
+    "expected tensor blk.0.attn_q.weight of FILE to have shape [4294967296, 8], as its metadata says, got [8, 8]",
+  ],
+  [
+    "heads wider than any",
+    changed(keyed("llama.attention.key_length", "u32", 1_000_000_000)),
+    "expected llama.attention.key_length of FILE to be at most 65536, got 1000000000",
+  ],
+  [
+    "a vocabulary larger than the embedding",
+    changed(keyed("llama.vocab_size", "u32", 1_000_000_000)),
+    "expected tensor token_embd.weight of FILE to have shape [1000000000, 8], as its metadata says, got [5, 8]",
+  ],
+  [
+    "more tensors than the file has room for",
+    counted(8, 10_000_000),
+    "to have a header within its 2816 bytes, got one of 10000000 tensors and 7 keys: the file is truncated",
+  ],
+  [
+    "more keys than the file has room for",
+    counted(16, 100_000),
+    "to have a header within its 2816 bytes, got one of 11 tensors and 100000 keys: the file is truncated",
+  ],
+  [
+    "a key of a strange name",
+    changed(keyed("__proto__", "u32", 1)),
+    "expected FILE to have every key of its metadata once, with texts in UTF-8",
   ],
   [
     "a tensor that is missing",
@@ -230,6 +280,15 @@ test("a text that lies across the end of what the parser reads at a time is refu
   const filler: GgufParts["metadata"][number] = ["general.description", "text", "x".repeat(2_100_000)];
   const text = await refusal(ggufBytes({ ...WHOLE, metadata: [filler, ...WHOLE.metadata] }));
   expect(text).toContain("can be accounted for");
+});
+
+test("a text that is said to go on far behind the end of the file is refused, and no room is made for it", async () => {
+  const bytes = ggufBytes({ ...WHOLE, metadata: [...WHOLE.metadata, ["general.name", "text", "x"]] });
+  const length = bytes.indexOf("general.name") + "general.name".length + 4;
+  bytes.writeBigUInt64LE(9_000_000n, length);
+  const before = process.memoryUsage().rss;
+  expect(await refusal(bytes)).toContain("got a header that goes on behind its");
+  expect(process.memoryUsage().rss - before).toBeLessThan(100e6);
 });
 
 test("a big-endian file is refused", async () => {
