@@ -1,8 +1,9 @@
 /** @file Text and JSON of a checkpoint's files, with errors that name the file. */
 
-import { access, readFile, stat } from "node:fs/promises";
-import { codeOf, InputError } from "../errors.js";
+import { access } from "node:fs/promises";
+import { InputError } from "../errors.js";
 import { shown } from "../shown-text.js";
+import { readTextFile } from "../text-file.js";
 
 export async function exists(path: string): Promise<boolean> {
   return access(path).then(
@@ -17,17 +18,11 @@ export async function exists(path: string): Promise<boolean> {
  */
 export async function readText(file: string): Promise<string | undefined> {
   try {
-    const { size } = await stat(file);
-    if (size > LONGEST_FILE) throw new Error(`${size} bytes, more than such a file has`);
-    return await readFile(file, "utf8");
+    return await readTextFile(file);
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw new InputError(`loadModel: expected ${file} to be readable, got ${error}`);
+    throw error instanceof InputError ? new InputError(`loadModel: ${error.message}`) : error;
   }
 }
-
-/** Bytes: ten times the largest tokenizer.json. */
-const LONGEST_FILE = 400_000_000;
 
 /**
  * @param what the file, or the part of it, for the error text

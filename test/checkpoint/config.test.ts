@@ -42,7 +42,7 @@ describe("the file", () => {
       `loadModel: expected a Hugging Face checkpoint with ${file}, got no such file`,
     );
     await expect(readConfigFile(tmpdir())).rejects.toThrow(
-      `loadModel: expected ${tmpdir()} to be readable, got Error: EISDIR`,
+      `loadModel: ${tmpdir()}: expected a file, got a folder, pipe or device`,
     );
     writeFileSync(file, "{model_type: gpt2}");
     await expect(readConfigFile(file)).rejects.toThrow(
