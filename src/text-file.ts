@@ -18,9 +18,9 @@ const AT_ONCE = constants.O_RDONLY | constants.O_NONBLOCK;
 export async function readTextFile(path: string, most = MAX_TEXT_BYTES): Promise<string | undefined> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(path, AT_ONCE);
-    const found = await handle.stat();
-    checkFile(path, found.isFile(), found.size, most);
+    handle = await openPlainFile(path);
+    const { size } = await handle.stat();
+    checkSize(path, size, most);
     return await handle.readFile("utf8");
   } catch (error) {
     return notThere(path, error);
@@ -33,7 +33,8 @@ export async function readTextFile(path: string, most = MAX_TEXT_BYTES): Promise
 export function readTextFileNow(path: string, most = MAX_TEXT_BYTES): string | undefined {
   try {
     const found = statSync(path);
-    checkFile(path, found.isFile(), found.size, most);
+    checkFile(path, found.isFile());
+    checkSize(path, found.size, most);
     return readFileSync(path, "utf8");
   } catch (error) {
     return notThere(path, error);
@@ -61,8 +62,26 @@ export function nestsWithin(value: unknown, depth: number): boolean {
   return depth > 0 && Object.values(value).every((part) => nestsWithin(part, depth - 1));
 }
 
-function checkFile(path: string, isFile: boolean, size: number, most: number): void {
+/**
+ * Opens a file to be read; a pipe is not waited for.
+ * @throws InputError, beginning with the path, for what is no file; the error of the system, such as ENOENT
+ */
+export async function openPlainFile(path: string): Promise<FileHandle> {
+  const handle = await open(path, AT_ONCE);
+  try {
+    checkFile(path, (await handle.stat()).isFile());
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+function checkFile(path: string, isFile: boolean): void {
   if (!isFile) throw new InputError(`${path}: expected a file, got a folder, pipe or device`);
+}
+
+function checkSize(path: string, size: number, most: number): void {
   if (size > most) throw new InputError(`${path}: expected a file of at most ${most} bytes, got ${size}`);
 }
 

@@ -4,10 +4,11 @@
  * a whole.
  */
 
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import pLimit from "p-limit";
 import { InputError, RunError } from "../errors.js";
 import { shownName } from "../shown-text.js";
+import { openPlainFile } from "../text-file.js";
 import { readBytes } from "./read-bytes.js";
 import type { StoredSlice } from "./stored-slice.js";
 import { bytesOf, decode, isStoredType, type StoredTypeName, valuesPerBlock } from "./stored-types.js";
@@ -232,14 +233,18 @@ export async function openFile<Header extends Pick<OpenFile, "entries">>(
   path: string,
   readHeader: (handle: FileHandle) => Promise<Header>,
 ): Promise<Header & OpenFile> {
-  let handle: FileHandle | undefined;
+  const unreadable = (error: unknown) =>
+    new InputError(
+      error instanceof InputError
+        ? `loadModel: ${error.message}`
+        : `loadModel: expected ${path} to be readable, got ${error}`,
+    );
+  const handle = await openPlainFile(path).catch((error: unknown) => Promise.reject(unreadable(error)));
   try {
-    handle = await open(path, "r");
     return { path, handle, ...(await readHeader(handle)) };
   } catch (error) {
-    await handle?.close();
-    if (error instanceof InputError || error instanceof RunError) throw error;
-    throw new InputError(`loadModel: expected ${path} to be readable, got ${error}`);
+    await handle.close();
+    throw error instanceof InputError || error instanceof RunError ? error : unreadable(error);
   }
 }
 

@@ -5,10 +5,13 @@
  * unescaped inside a JSON string, and it turns bytes that are not UTF-8 into replacement characters without a word.
  */
 
-import { createReadStream } from "node:fs";
 import { codeOf, InputError } from "../errors.js";
+import { openPlainFile } from "../text-file.js";
 
 const NEWLINE = 0x0a; // never part of a longer UTF-8 sequence, so bytes can be split before they are decoded
+
+/** More text than any model takes. */
+const MAX_LINE_BYTES = 2 ** 24;
 
 export interface TextLine {
   /** Counts from 1. */
@@ -26,6 +29,7 @@ export interface TextLine {
 export async function* textLines(file: string): AsyncGenerator<TextLine> {
   let number = 0;
   let pieces: Buffer[] = []; // of the line that is not complete yet
+  let bytes = 0;
   for await (const chunk of fileChunks(file)) {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
@@ -33,9 +37,16 @@ export async function* textLines(file: string): AsyncGenerator<TextLine> {
       number++;
       yield { number, text: decode(pieces, file, number) };
       pieces = [];
+      bytes = 0;
       start = end + 1;
     }
     pieces.push(chunk.subarray(start));
+    bytes += chunk.length - start;
+    if (bytes > MAX_LINE_BYTES) {
+      throw new InputError(
+        `${file}:${number + 1}: expected a line of at most ${MAX_LINE_BYTES} bytes, got more`,
+      );
+    }
   }
   number++;
   yield { number, text: decode(pieces, file, number) };
@@ -43,9 +54,11 @@ export async function* textLines(file: string): AsyncGenerator<TextLine> {
 
 async function* fileChunks(file: string): AsyncGenerator<Buffer> {
   try {
-    const chunks: AsyncIterable<Buffer> = createReadStream(file);
+    const handle = await openPlainFile(file);
+    const chunks: AsyncIterable<Buffer> = handle.createReadStream();
     yield* chunks;
   } catch (error) {
+    if (error instanceof InputError) throw error;
     const code = codeOf(error);
     if (code === "ENOENT") throw new InputError(`${file}: expected a file, got nothing at this path`);
     if (code === "EISDIR") throw new InputError(`${file}: expected a file, got a folder`);

@@ -3,13 +3,13 @@
  * found at its line, and takes neither time nor memory that grow with what follows it.
  */
 
-import { createReadStream } from "node:fs";
-import { Transform } from "node:stream";
+import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { parse, parseString } from "fast-csv";
 import { codeOf, InputError } from "../errors.js";
 import { textLines } from "../prompts/text-lines.js";
 import { shown } from "../shown-text.js";
+import { openPlainFile } from "../text-file.js";
 
 /** Bytes of a record. One cell in it is a token or a path; a longer one is a quote that nobody closed, which the parser would search for its end again with every chunk. */
 const MAX_RECORD_BYTES = 2 ** 16;
@@ -29,7 +29,7 @@ export interface CsvRecord {
  *   read
  */
 export async function* csvRecords(file: string): AsyncGenerator<CsvRecord> {
-  const source = createReadStream(file);
+  const source = await openedStream(file);
   const parser = parse();
   const failed = pipeline(source, recordsWithin(file), parser).then(
     () => undefined,
@@ -50,6 +50,14 @@ export async function* csvRecords(file: string): AsyncGenerator<CsvRecord> {
     source.destroy();
     parser.destroy();
     await failed;
+  }
+}
+
+async function openedStream(file: string): Promise<Readable> {
+  try {
+    return (await openPlainFile(file)).createReadStream();
+  } catch (error) {
+    throw error instanceof InputError ? error : unreadable(file, error);
   }
 }
 

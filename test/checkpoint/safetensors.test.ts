@@ -220,7 +220,7 @@ describe("a broken file", () => {
     const error = await refusal(folder);
     expect(error).toBeInstanceOf(InputError);
     expect(error.message).toContain(
-      `loadModel: expected ${join(folder, FILE)} to be readable, got Error: EISDIR`,
+      `loadModel: ${join(folder, FILE)}: expected a file, got a folder, pipe or device`,
     );
   });
 
