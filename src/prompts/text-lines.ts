@@ -43,9 +43,8 @@ export async function* textLines(file: string): AsyncGenerator<TextLine> {
     pieces.push(chunk.subarray(start));
     bytes += chunk.length - start;
     if (bytes > MAX_LINE_BYTES) {
-      throw new InputError(
-        `${file}:${number + 1}: expected a line of at most ${MAX_LINE_BYTES} bytes, got more`,
-      );
+      const line = number + 1;
+      throw new InputError(`${file}:${line}: expected a line of at most ${MAX_LINE_BYTES} bytes, got more`);
     }
   }
   number++;
@@ -61,7 +60,6 @@ async function* fileChunks(file: string): AsyncGenerator<Buffer> {
     if (error instanceof InputError) throw error;
     const code = codeOf(error);
     if (code === "ENOENT") throw new InputError(`${file}: expected a file, got nothing at this path`);
-    if (code === "EISDIR") throw new InputError(`${file}: expected a file, got a folder`);
     throw new InputError(`${file}: expected a readable file, got: ${String(error)}`);
   }
 }

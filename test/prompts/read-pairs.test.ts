@@ -94,7 +94,9 @@ describe("readPairs refuses", () => {
     expect(await messageOf([])).toBe("readPairs: expected at least 1 file, got none");
     const missing = join(folder, "missing.jsonl");
     expect(await messageOf(missing)).toBe(`readPairs: ${missing}: expected a file, got nothing at this path`);
-    expect(await messageOf(folder)).toBe(`readPairs: ${folder}: expected a file, got a folder`);
+    expect(await messageOf(folder)).toBe(
+      `readPairs: ${folder}: expected a file, got a folder, pipe or device`,
+    );
     const odd = join(folder, "a\0b");
     expect(await messageOf(odd)).toContain(`${odd}: expected a readable file, got: `);
   });
