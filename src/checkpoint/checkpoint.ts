@@ -20,7 +20,7 @@ import { exists } from "./json-file.js";
 import { openSafetensors } from "./safetensors.js";
 import type { StoredSlice } from "./stored-slice.js";
 import type { StoredTensors, TensorEntry } from "./stored-tensors.js";
-import { loadTokenizer, tokenizerFromJson } from "./tokenizer.js";
+import { loadTokenizer, tokenizerFromJson } from "./tokenizer/tokenizer.js";
 import { type ModelPlan, sourcesOf, type TensorSource } from "./weight-plan.js";
 
 /** Some rows of a matrix, and what reading them took from disk. */
@@ -55,9 +55,10 @@ export interface Checkpoint {
   place(source: TensorSource): Omit<StoredSlice, "offset" | "runs">;
   /**
    * Undefined when the checkpoint has none.
+   * @param onNotice takes a sentence for the user where the files of a tokenizer disagree, with what is done
    * @throws InputError when it is broken, needs something that is not supported, or belongs to another model
    */
-  readTokenizer(): Promise<Tokenizer | undefined>;
+  readTokenizer(onNotice?: (text: string) => void): Promise<Tokenizer | undefined>;
   /** Closes the files. */
   close(): Promise<void>;
 }
@@ -90,7 +91,9 @@ async function openFolder(folder: string): Promise<Checkpoint> {
   const tensors = await openSafetensors(folder);
   try {
     const plan = family.plan(fields, tensors);
-    return checkpointOf(plan, tensors, () => loadTokenizer(folder, plan.config.vocabulary));
+    return checkpointOf(plan, tensors, (onNotice) =>
+      loadTokenizer(folder, plan.config.vocabulary, { modelType: family.modelType, onNotice }),
+    );
   } catch (error) {
     await tensors.close();
     throw error;
@@ -104,7 +107,7 @@ async function openGgufFile(file: string): Promise<Checkpoint> {
     const plan = await architectureOf(metadata, file).plan(metadata, file, tensors);
     const checkpoint = checkpointOf(plan, tensors, async () => {
       const tokenizer = tokenizerOfGguf(metadata, file);
-      return tokenizer && tokenizerFromJson(tokenizer.json, tokenizer.config, file, plan.config.vocabulary);
+      return tokenizer && tokenizerFromJson(tokenizer, file, plan.config.vocabulary);
     });
     const [unused, ...more] = tensors.unchecked();
     if (unused === undefined) return checkpoint;

@@ -52,7 +52,10 @@ export interface ResolveCheckpointOptions {
   readonly revision?: string;
   /** Called for every piece that arrives, thousands of times for a large file. Not called for files in the cache. */
   readonly onProgress?: (event: DownloadProgress) => void;
-  /** Called with a sentence for the user when the hub is out of reach and the cached files are used instead. */
+  /**
+   * Called with a sentence for the user when the hub is out of reach and the cached files are used instead; and, by whoever opens
+   * the model, when files of its tokenizer disagree, with what is done.
+   */
   readonly onNotice?: (text: string) => void;
   /** Ends the download; what was received is kept and continued by the next call. */
   readonly signal?: AbortSignal;

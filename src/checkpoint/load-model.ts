@@ -20,7 +20,10 @@ import { type LoadWeightsOptions, loadWeights } from "./provider.js";
 import { type StreamingOptions, streamWeights } from "./streaming.js";
 
 export interface LoadModelOptions extends LoadWeightsOptions {
-  /** Revision, progress and cancelling of a download; of no effect for a folder. */
+  /**
+   * Revision, progress and cancelling of a download, of no effect for a folder; and what the user is told: that cached files are
+   * used, or what is done where the files of a tokenizer disagree.
+   */
   readonly hub?: ResolveCheckpointOptions;
   /**
    * What the weights may take, in bytes: as float32, with the packed copies that the embedded engine makes of them. Where they
@@ -62,7 +65,7 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
   const checkpoint = await openCheckpoint(folder);
   try {
     const { config } = checkpoint;
-    const tokenizer = await checkpoint.readTokenizer();
+    const tokenizer = await checkpoint.readTokenizer(hub?.onNotice);
     const parts = { name: folderOrHubId, config, ...(tokenizer && { tokenizer }) };
     const files = new OpenFiles(checkpoint);
     const closed = files.use();

@@ -13,8 +13,12 @@ export interface Tokenizer {
   encode(text: string, special: boolean): number[];
   /** The token's own text, for showing to people: " Paul", "<|endoftext|>". */
   tokenText(id: number): string;
-  /** Highest id + 1, added tokens included. */
+  /** Highest id + 1, added tokens included. It may be more than the model has embeddings for. */
   readonly size: number;
+  /** Ids that `encode` with `special` puts before a text. */
+  readonly before: readonly number[];
+  /** Ids that it puts behind it. */
+  readonly after: readonly number[];
   /** The id that stands for text the tokenizer does not know, if it has one. */
   readonly unknownId?: number;
 }
