@@ -4,12 +4,22 @@
  */
 
 import { InputError } from "../errors.js";
-import { type Pair, type PairNeeds, resolvePair } from "./pair.js";
+import { type Pair, type PairNeeds, resolveWritten } from "./pair.js";
+import { checkPairInput } from "./pair-input.js";
 import type { PairContext } from "./pair-tokens.js";
 import { textLines } from "./text-lines.js";
+import { TokenDoubts } from "./token-doubts.js";
 
 /** Enough to see a pattern; a file that is wrong throughout should not fill the screen. */
 const MAX_BAD_LINES = 5;
+
+export interface ReadPairsOptions {
+  /**
+   * Called with a sentence for the user, once for each file and kind, where tokens are hardly what was meant: a prompt that begins
+   * with the start token twice, an answer without the space that its token usually has, a prompt that ends in the space.
+   */
+  readonly onNotice?: (text: string) => void;
+}
 
 /**
  * Reads, checks and resolves the pairs of one or more files, in the order of the files and of their lines.
@@ -24,13 +34,18 @@ export async function readPairs(
   files: string | readonly string[],
   context: PairContext,
   needs: PairNeeds,
+  options: ReadPairsOptions = {},
 ): Promise<Pair[]> {
   const paths = typeof files === "string" ? [files] : files;
   if (paths.length === 0) throw new InputError("readPairs: expected at least 1 file, got none");
   const pairs: Pair[] = [];
   const bad: string[] = [];
   try {
-    for (const file of paths) await readFile(file, context, needs, pairs, bad);
+    for (const file of paths) {
+      const doubts = new TokenDoubts(context.tokenizer);
+      await readFile(file, context, needs, pairs, bad, doubts);
+      if (bad.length === 0) for (const notice of doubts.notices(file)) options.onNotice?.(notice);
+    }
   } catch (error) {
     if (error instanceof InputError) throw new InputError(`readPairs: ${error.message}`);
     throw error;
@@ -50,6 +65,7 @@ async function readFile(
   needs: PairNeeds,
   pairs: Pair[],
   bad: string[],
+  doubts: TokenDoubts,
 ): Promise<void> {
   let empty = true;
   for await (const { number, text } of textLines(file)) {
@@ -58,7 +74,10 @@ async function readFile(
     empty = false;
     const origin = `${file}:${number}`;
     try {
-      pairs.push(resolvePair(parseJson(text), context, needs, origin));
+      const written = checkPairInput(parseJson(text), needs.corrupted ?? true);
+      const pair = resolveWritten(written, context, needs, origin);
+      doubts.see(written, pair, number);
+      pairs.push(pair);
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       bad.push(`${origin}: ${error.message}`);
