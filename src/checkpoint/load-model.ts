@@ -67,8 +67,10 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
     const { config } = checkpoint;
     const tokenizer = await checkpoint.readTokenizer(hub?.onNotice);
     const parts = { name: folderOrHubId, config, ...(tokenizer && { tokenizer }) };
-    const files = new OpenFiles(checkpoint);
+    const files = new Shared(() => checkpoint.close());
     const closed = files.use();
+    const reading = new Shared(async () => tokenizer?.close?.());
+    const unread = reading.use();
     return {
       ...parts,
       folder,
@@ -77,9 +79,19 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
         const weights = options.streaming
           ? await streamed(checkpoint, options.streaming, files)
           : await loadWeights(checkpoint, options);
-        return { ...parts, weights, dispose: () => weights.dispose() };
+        const done = reading.use();
+        return {
+          ...parts,
+          weights,
+          dispose() {
+            weights.dispose();
+            void done();
+          },
+        };
       },
-      close: closed,
+      async close() {
+        await Promise.all([closed(), unread()]);
+      },
     };
   } catch (error) {
     await checkpoint.close();
@@ -87,11 +99,11 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
   }
 }
 
-/** Closes a checkpoint when all who read from it are done. */
-class OpenFiles {
+/** Closes something when all who use it are done. */
+class Shared {
   #users = 0;
 
-  constructor(private readonly checkpoint: Checkpoint) {}
+  constructor(private readonly close: () => Promise<void>) {}
 
   /** Returns what the user calls when it is done; calling it again does nothing. */
   use(): () => Promise<void> {
@@ -101,7 +113,7 @@ class OpenFiles {
       if (!using) return;
       using = false;
       this.#users--;
-      if (this.#users === 0) await this.checkpoint.close();
+      if (this.#users === 0) await this.close();
     };
   }
 }
@@ -109,7 +121,7 @@ class OpenFiles {
 async function streamed(
   checkpoint: Checkpoint,
   streaming: StreamingOptions,
-  files: OpenFiles,
+  files: Shared,
 ): Promise<WeightsProvider> {
   const done = files.use();
   try {

@@ -21,6 +21,8 @@ export interface Tokenizer {
   readonly after: readonly number[];
   /** The id that stands for text the tokenizer does not know, if it has one. */
   readonly unknownId?: number;
+  /** Ends the thread that `encode` runs in, where it has one; no text can be encoded afterwards. */
+  close?(): void;
 }
 
 export interface Model {
@@ -30,6 +32,6 @@ export interface Model {
   readonly weights: WeightsProvider;
   /** Absent when the checkpoint has no tokenizer.json: prompts are then token ids. */
   readonly tokenizer?: Tokenizer;
-  /** Frees all weights. */
+  /** Frees all weights. Texts cannot be tokenized afterwards where the tokenizer runs in a thread of its own. */
   dispose(): void;
 }

@@ -3,7 +3,7 @@
  * a user more than one of them.
  */
 
-import { InputError } from "../errors.js";
+import { InputError, TokenizerError } from "../errors.js";
 import { type Pair, type PairNeeds, resolveWritten } from "./pair.js";
 import { checkPairInput } from "./pair-input.js";
 import type { PairContext } from "./pair-tokens.js";
@@ -28,7 +28,7 @@ export interface ReadPairsOptions {
  * @param context the model, for its tokenizer and its limits
  * @param needs what the metric and the run need
  * @throws InputError with `file:line` for the first bad lines (what can be bad about a pair is listed at `makePair`),
- *   or for a file that cannot be read or holds no pairs
+ *   or for a file that cannot be read or holds no pairs; for a tokenizer that cannot be run on a text
  */
 export async function readPairs(
   files: string | readonly string[],
@@ -47,7 +47,9 @@ export async function readPairs(
       if (bad.length === 0) for (const notice of doubts.notices(file)) options.onNotice?.(notice);
     }
   } catch (error) {
-    if (error instanceof InputError) throw new InputError(`readPairs: ${error.message}`);
+    if (error instanceof InputError && !(error instanceof TokenizerError)) {
+      throw new InputError(`readPairs: ${error.message}`);
+    }
     throw error;
   }
   if (bad.length === 1) throw new InputError(`readPairs: ${bad[0]}`);
@@ -79,7 +81,7 @@ async function readFile(
       doubts.see(written, pair, number);
       pairs.push(pair);
     } catch (error) {
-      if (!(error instanceof InputError)) throw error;
+      if (!(error instanceof InputError) || error instanceof TokenizerError) throw error;
       bad.push(`${origin}: ${error.message}`);
     }
   }

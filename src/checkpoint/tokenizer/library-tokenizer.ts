@@ -6,7 +6,7 @@
  */
 
 import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
-import { InputError } from "../../errors.js";
+import { InputError, TokenizerError } from "../../errors.js";
 import type { Tokenizer } from "../../model/model.js";
 import { shown } from "../../shown-text.js";
 import type { TokenizerJson } from "./tokenizer-json.js";
@@ -15,18 +15,15 @@ import type { TokenizerJson } from "./tokenizer-json.js";
 interface LibraryTokenizer {
   readonly model: { readonly unk_token_id?: number } | null;
   readonly decoder: object | null;
-  /** An id is undefined where there is neither a token for the text nor an unknown token. */
+  /** There is no id where there is neither a token for the text nor an unknown token. */
   encode(
     text: string,
     options: { add_special_tokens: boolean },
-  ): { ids: (number | undefined)[]; tokens: string[] };
+  ): { ids: (number | undefined | null)[]; tokens: string[] };
   decode(ids: number[], options: { clean_up_tokenization_spaces: boolean }): string;
   id_to_token(id: number): string | undefined;
   get_added_tokens_decoder(): ReadonlyMap<number, object>;
 }
-
-/** A tokenizer that cannot be run, or a text that it cannot read: the file that it comes from is to blame, not who asks. */
-export class TokenizerError extends InputError {}
 
 /** What is done with the tokenizer itself; what stands in its file is known without it. */
 export type RunningTokenizer = Pick<Tokenizer, "encode" | "tokenText" | "unknownId">;
@@ -42,9 +39,9 @@ export function libraryTokenizer(json: TokenizerJson, file: string): RunningToke
     ...(library.model?.unk_token_id != null && { unknownId: library.model.unk_token_id }),
     encode(text, special) {
       const { ids, tokens } = attempt(file, () => library.encode(text, { add_special_tokens: special }));
-      const known = ids.filter((id) => id !== undefined);
+      const known = ids.filter((id) => id != null);
       if (known.length < ids.length) {
-        const unknown = tokens[ids.indexOf(undefined)];
+        const unknown = tokens[ids.findIndex((id) => id == null)];
         throw new InputError(
           `encode: expected text that the tokenizer has tokens for, got ${shown(unknown)} in ${shown(text)}`,
         );

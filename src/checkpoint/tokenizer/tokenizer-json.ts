@@ -8,14 +8,10 @@ import { z } from "zod";
 import { InputError } from "../../errors.js";
 import { expected, fieldName } from "../../field-errors.js";
 import { shown } from "../../shown-text.js";
-import { parseJson } from "../json-file.js";
 import { type PartKind, SCHEMA_OF, STEPS_IN } from "./tokenizer-parts.js";
 
 /** No tokenizer has more tokens: a hundred times the largest published one. */
 export const MOST_TOKENS = 2 ** 24;
-
-/** Of a file, in characters; that of the largest published tokenizers has forty million. */
-const MOST_CHARACTERS = 2 ** 28;
 
 /** Steps within steps. */
 const MOST_NESTED = 8;
@@ -64,7 +60,7 @@ export const TOKEN_FIELDS = {
 };
 
 const addedTokens = z.array(
-  z.looseObject(
+  z.object(
     { id: z.custom<number>((id) => isTokenId(id), IS_ID), ...TOKEN_FIELDS },
     { error: expected("a token with id and content") },
   ),
@@ -77,7 +73,7 @@ const text = z.string(IS_TEXT).nullish();
 const flag = z.boolean(IS_FLAG).nullish();
 
 /** But for vocab and merges, which are too large for a schema. */
-const modelFields = z.looseObject(
+const modelFields = z.object(
   {
     type: z.enum(MODELS, { error: expected(`one of ${MODELS.join(", ")}`) }).optional(),
     unk_token: text,
@@ -100,19 +96,9 @@ const modelFields = z.looseObject(
 const anyObject = z.looseObject({}, { error: expected("an object") });
 
 /**
- * @param source the text of the file
+ * The fields of a tokenizer.json that the library reads, and no others.
  * @throws InputError naming the file and the field
  */
-export function parseTokenizerJson(source: string, file: string): TokenizerJson {
-  if (source.length > MOST_CHARACTERS) {
-    throw new InputError(
-      `loadModel: expected ${file} to have at most ${MOST_CHARACTERS} characters, got ${source.length}`,
-    );
-  }
-  return checkTokenizerJson(parseJson(source, file), file);
-}
-
-/** @throws InputError naming the file and the field */
 export function checkTokenizerJson(value: unknown, file: string): TokenizerJson {
   const check = new Check(file);
   const top = check.fields([], value, anyObject);
@@ -121,12 +107,13 @@ export function checkTokenizerJson(value: unknown, file: string): TokenizerJson 
   const [normalizer, pre_tokenizer] = [steps("normalizer"), steps("pre_tokenizer")];
   const [post_processor, decoder] = [steps("post_processor"), steps("decoder")];
   const fields = check.fields(["model"], top.model, modelFields);
-  // As it was parsed: a schema would leave out a token that is called __proto__.
-  const written = anyObject.parse(top.model);
-  const vocab = check.vocab(Reflect.get(Object(top.model), "vocab"), fields.type);
-  if (fields.type === "BPE" || written.merges !== undefined) check.merges(written.merges);
-  const model = { ...fields, vocab };
-  const checked = { ...top, added_tokens, normalizer, pre_tokenizer, model, post_processor, decoder };
+  // As they were parsed: a schema would leave out a token that is called __proto__.
+  const written = Object(top.model);
+  const vocab = check.vocab(Reflect.get(written, "vocab"), fields.type);
+  const merges: unknown = Reflect.get(written, "merges");
+  if (fields.type === "BPE" || merges !== undefined) check.merges(merges);
+  const model = { ...fields, vocab, ...(merges !== undefined && { merges }) };
+  const checked = { added_tokens, normalizer, pre_tokenizer, model, post_processor, decoder };
   check.ids(checked);
   return checked;
 }
@@ -165,7 +152,7 @@ class Check {
     const name = STEPS_IN[kind];
     const steps = this.fields(
       [...path, name],
-      fields[name],
+      Reflect.get(Object(value), name),
       z.array(z.unknown(), { error: expected("an array") }),
     );
     return {
@@ -191,7 +178,7 @@ class Check {
     const entries: readonly (readonly [string, unknown])[] = Object.entries(value);
     if (entries.length === 0) throw this.#error(path, "expected tokens, got none");
     const wrong = entries.find(([, id]) => !isTokenId(id));
-    if (wrong === undefined) return value as Readonly<Record<string, number>>;
+    if (wrong === undefined) return Object(value);
     throw this.#error(
       path,
       `expected token ids (integers from 0 to ${MOST_TOKENS - 1}), got ${shown(wrong[1])} for ${shown(wrong[0])}`,

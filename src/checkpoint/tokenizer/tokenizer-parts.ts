@@ -27,7 +27,7 @@ const count = z
   .nullish();
 
 /** What is looked for: a text as it is, or a regular expression. */
-const pattern = z.union([z.looseObject({ String: TEXT }), z.looseObject({ Regex: TEXT })], {
+const pattern = z.union([z.object({ Regex: TEXT }), z.object({ String: TEXT })], {
   error: expected("an object with a String or a Regex"),
 });
 
@@ -62,7 +62,10 @@ export const AROUND_FIELDS = { sep: tokenAndId, cls: tokenAndId };
 /** By type. */
 function steps(types: Readonly<Record<string, Fields>>): ReadonlyMap<string, Schema> {
   return new Map(
-    Object.entries({ Sequence: {}, ...types }).map(([type, fields]) => [type, z.looseObject(fields)]),
+    Object.entries({ Sequence: {}, ...types }).map(([type, fields]) => [
+      type,
+      z.object({ type: TEXT, ...fields }),
+    ]),
   );
 }
 

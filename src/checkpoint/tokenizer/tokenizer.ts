@@ -1,16 +1,20 @@
 /** @file The tokenizer of a checkpoint: tokenizer.json, and what the files beside it change. */
 
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { formatBytes } from "../../byte-size.js";
 import { InputError } from "../../errors.js";
 import type { Tokenizer } from "../../model/model.js";
 import { shown } from "../../shown-text.js";
-import { readText } from "../json-file.js";
+import { parseJson, readText } from "../json-file.js";
 import { followClass } from "./follow-class.js";
 import { followSettings } from "./follow-settings.js";
-import { libraryTokenizer } from "./library-tokenizer.js";
+import { strangePattern } from "./known-patterns.js";
+import { libraryTokenizer, type RunningTokenizer } from "./library-tokenizer.js";
 import { readTokenizerSettings } from "./settings.js";
 import { readTemplate, type Template, Tokens, withTemplate } from "./template.js";
-import { parseTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
+import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
+import { TokenizerThread } from "./tokenizer-thread.js";
 
 export interface TokenizerOptions {
   /** Of config.json: what a tokenizer without a class is read as. */
@@ -31,41 +35,71 @@ export async function loadTokenizer(
   { modelType = "", onNotice = () => {} }: TokenizerOptions = {},
 ): Promise<Tokenizer | undefined> {
   const file = join(folder, "tokenizer.json");
-  const source = await readText(file);
+  const source = await readTokenizerFile(file);
   if (source === undefined) return undefined;
-  const written = parseTokenizerJson(source, file);
+  const written = checkTokenizerJson(parseJson(source, file), file);
   const settings = await readTokenizerSettings(folder);
   const tell = (notice: string) => onNotice(`${folder}: ${notice}`);
   const tokens = new Tokens(written);
   const json = followSettings(written, settings, tokens, tell);
   const template = followClass(readTemplate(json, tokens, file), settings, tokens, modelType, tell);
-  return runTokenizer(json, template, tokens, file, vocabulary);
+  checkTemplate(template, tokens, file, vocabulary);
+  return { size: tokens.size, ...template, ...(await running(withTemplate(json, template, tokens), file)) };
+}
+
+/** Of a file: the largest published tokenizers take forty million. */
+const MOST_BYTES = 2 ** 28;
+
+async function readTokenizerFile(file: string): Promise<string | undefined> {
+  const size = await stat(file).then(
+    (found) => found.size,
+    () => 0,
+  );
+  if (size <= MOST_BYTES) return await readText(file);
+  throw new InputError(
+    `loadModel: expected ${file} to have at most ${formatBytes(MOST_BYTES)}, got ${formatBytes(size)}`,
+  );
+}
+
+/** In a thread of its own, where it may not come to an end. Texts of tokens can be had either way, also after the thread's end. */
+async function running(
+  json: TokenizerJson,
+  file: string,
+): Promise<RunningTokenizer & Pick<Tokenizer, "close">> {
+  const shows = strangePattern(json, ["decoder"]);
+  if (shows !== undefined) {
+    throw new InputError(
+      `loadModel: ${file}: decoder: expected patterns of published tokenizers, and no replacements by longer texts, got ${shown(shows)}`,
+    );
+  }
+  const pattern = strangePattern(json, ["normalizer", "pre_tokenizer"]);
+  if (pattern === undefined) return libraryTokenizer(json, file);
+  const thread = await TokenizerThread.start(json, file, pattern);
+  return {
+    ...libraryTokenizer({ ...json, normalizer: null, pre_tokenizer: null }, file),
+    encode: (text, special) => thread.encode(text, special),
+    close: () => thread.close(),
+  };
 }
 
 /**
- * A tokenizer from what stands in a tokenizer.json, wherever it comes from.
+ * A tokenizer that was made of what stands elsewhere, with patterns that are known.
  * @param file names it in errors
  * @param vocabulary as for `loadTokenizer`
  * @throws InputError as `loadTokenizer`
  */
 export function tokenizerFromJson(json: TokenizerJson, file: string, vocabulary: number): Tokenizer {
   const tokens = new Tokens(json);
-  return runTokenizer(json, readTemplate(json, tokens, file), tokens, file, vocabulary);
+  const template = readTemplate(json, tokens, file);
+  checkTemplate(template, tokens, file, vocabulary);
+  return { size: tokens.size, ...template, ...libraryTokenizer(withTemplate(json, template, tokens), file) };
 }
 
-function runTokenizer(
-  json: TokenizerJson,
-  template: Template,
-  tokens: Tokens,
-  file: string,
-  vocabulary: number,
-): Tokenizer {
+function checkTemplate(template: Template, tokens: Tokens, file: string, vocabulary: number): void {
   const without = [...template.before, ...template.after].find((id) => id >= vocabulary);
-  if (without !== undefined) {
-    throw new InputError(
-      `loadModel: expected ${file} to put tokens around a text that the model has embeddings for (ids less than ${vocabulary}), ` +
-        `got ${shown(tokens.textOf(without))} (${without}): the tokenizer belongs to another model`,
-    );
-  }
-  return { size: tokens.size, ...template, ...libraryTokenizer(withTemplate(json, template, tokens), file) };
+  if (without === undefined) return;
+  throw new InputError(
+    `loadModel: expected ${file} to put tokens around a text that the model has embeddings for (ids less than ${vocabulary}), ` +
+      `got ${shown(tokens.textOf(without))} (${without}): the tokenizer belongs to another model`,
+  );
 }
