@@ -7,7 +7,8 @@
 import { shown } from "../../shown-text.js";
 import type { Tell } from "./follow-settings.js";
 import { SETTINGS_FILE, type TokenizerSettings } from "./settings.js";
-import type { Template, Tokens } from "./template.js";
+import type { Template } from "./template.js";
+import type { Tokens } from "./tokens.js";
 
 /** Classes of transformers that put tokens around a text by add_bos_token and add_eos_token, whatever tokenizer.json does. */
 interface TemplateClass {

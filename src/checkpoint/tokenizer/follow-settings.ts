@@ -6,8 +6,8 @@
 
 import { shown } from "../../shown-text.js";
 import { type ListedToken, SETTINGS_FILE, type TokenFlags, type TokenizerSettings } from "./settings.js";
-import type { Tokens } from "./template.js";
 import type { AddedToken, TokenizerJson } from "./tokenizer-json.js";
+import type { Tokens } from "./tokens.js";
 
 /** Takes a sentence for the user. */
 export type Tell = (notice: string) => void;

@@ -13,7 +13,7 @@ import type { TokenizerJson } from "./tokenizer-json.js";
 
 /** What is used of the library's tokenizer. Its own declarations do not resolve under NodeNext and come out as `any`. */
 interface LibraryTokenizer {
-  readonly model: { readonly unk_token_id?: number } | null;
+  readonly model: { readonly unk_token_id?: number; unk_token?: string | null | undefined } | null;
   readonly decoder: object | null;
   /** There is no id where there is neither a token for the text nor an unknown token. */
   encode(
@@ -43,7 +43,7 @@ export function libraryTokenizer(json: TokenizerJson, file: string): RunningToke
       if (known.length < ids.length) {
         const unknown = tokens[ids.findIndex((id) => id == null)];
         throw new InputError(
-          `encode: expected text that the tokenizer has tokens for, got ${shown(unknown)} in ${shown(text)}`,
+          `encode: expected text that the tokenizer has tokens for, got ${unknown === UNKNOWN ? "characters without one" : shown(unknown)} in ${shown(text)}`,
         );
       }
       return known;
@@ -62,8 +62,14 @@ export function libraryTokenizer(json: TokenizerJson, file: string): RunningToke
 function makeTokenizer(json: TokenizerJson, file: string): LibraryTokenizer {
   // The library looks for the unknown token of a WordLevel model in the config, where transformers.js puts it.
   const config = { unk_token: json.model.unk_token ?? undefined };
-  return attempt(file, () => new TokenizerOfLibrary(json, config));
+  const library: LibraryTokenizer = attempt(file, () => new TokenizerOfLibrary(json, config));
+  // A BPE model without an unknown token would leave out what it has no token for: it is to say so instead.
+  if (library.model && library.model.unk_token == null) library.model.unk_token = UNKNOWN;
+  return library;
 }
+
+/** Stands for text that there is no token for, and is none itself. */
+const UNKNOWN = "\0unknown";
 
 function attempt<Result>(file: string, body: () => Result): Result {
   try {

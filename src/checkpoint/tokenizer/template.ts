@@ -3,8 +3,9 @@
 import { z } from "zod";
 import { InputError } from "../../errors.js";
 import { shown } from "../../shown-text.js";
-import { isPieces, type TokenizerJson } from "./tokenizer-json.js";
+import type { TokenizerJson } from "./tokenizer-json.js";
 import { AROUND_FIELDS, TEMPLATE_FIELDS } from "./tokenizer-parts.js";
+import type { Tokens } from "./tokens.js";
 
 const sequence = z.looseObject({ type: z.literal("Sequence"), processors: z.array(z.unknown()) });
 const template = z.looseObject({ type: z.literal("TemplateProcessing"), ...TEMPLATE_FIELDS });
@@ -14,53 +15,6 @@ const aroundText = z.looseObject({ type: z.enum(["BertProcessing", "RobertaProce
 export interface Template {
   readonly before: readonly number[];
   readonly after: readonly number[];
-}
-
-/** The texts of all tokens, and their ids. */
-export class Tokens {
-  readonly #ids: Map<string, number>;
-  readonly #texts: Map<number, string>;
-  #size = 0;
-
-  constructor({ added_tokens, model: { vocab } }: TokenizerJson) {
-    this.#ids = new Map(
-      isPieces(vocab) ? vocab.map(([piece], id) => [piece, id] as const) : Object.entries(vocab),
-    );
-    this.#texts = new Map();
-    for (const [text, id] of this.#ids) this.#set(text, id);
-    for (const { content, id } of added_tokens) this.#set(content, id);
-  }
-
-  /** Highest id + 1. */
-  get size(): number {
-    return this.#size;
-  }
-
-  idOf(text: string): number | undefined {
-    return this.#ids.get(text);
-  }
-
-  textOf(id: number): string | undefined {
-    return this.#texts.get(id);
-  }
-
-  /** Gives a text that is no token yet the next id. */
-  add(text: string): number {
-    const id = this.#size;
-    this.#set(text, id);
-    return id;
-  }
-
-  /** Ids that have a text, from one on. */
-  *from(first: number): Generator<readonly [id: number, text: string]> {
-    for (const entry of this.#texts) if (entry[0] >= first) yield entry;
-  }
-
-  #set(text: string, id: number): void {
-    this.#ids.set(text, id);
-    this.#texts.set(id, text);
-    this.#size = Math.max(this.#size, id + 1);
-  }
 }
 
 /**

@@ -12,9 +12,10 @@ import { followSettings } from "./follow-settings.js";
 import { strangePattern } from "./known-patterns.js";
 import { libraryTokenizer, type RunningTokenizer } from "./library-tokenizer.js";
 import { readTokenizerSettings } from "./settings.js";
-import { readTemplate, type Template, Tokens, withTemplate } from "./template.js";
+import { readTemplate, type Template, withTemplate } from "./template.js";
 import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 import { TokenizerThread } from "./tokenizer-thread.js";
+import { Tokens } from "./tokens.js";
 
 export interface TokenizerOptions {
   /** Of config.json: what a tokenizer without a class is read as. */
@@ -40,7 +41,7 @@ export async function loadTokenizer(
   const written = checkTokenizerJson(parseJson(source, file), file);
   const settings = await readTokenizerSettings(folder);
   const tell = (notice: string) => onNotice(`${folder}: ${notice}`);
-  const tokens = new Tokens(written);
+  const tokens = new Tokens(written, file);
   const json = followSettings(written, settings, tokens, tell);
   const template = followClass(readTemplate(json, tokens, file), settings, tokens, modelType, tell);
   checkTemplate(template, tokens, file, vocabulary);
@@ -89,7 +90,7 @@ async function running(
  * @throws InputError as `loadTokenizer`
  */
 export function tokenizerFromJson(json: TokenizerJson, file: string, vocabulary: number): Tokenizer {
-  const tokens = new Tokens(json);
+  const tokens = new Tokens(json, file);
   const template = readTemplate(json, tokens, file);
   checkTemplate(template, tokens, file, vocabulary);
   return { size: tokens.size, ...template, ...libraryTokenizer(withTemplate(json, template, tokens), file) };
