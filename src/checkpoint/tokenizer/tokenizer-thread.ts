@@ -39,7 +39,7 @@ export class TokenizerThread {
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #answers = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  #ended: string | undefined;
+  #ended: TokenizerError | undefined;
 
   /**
    * Starts a thread and makes the tokenizer in it.
@@ -73,24 +73,31 @@ export class TokenizerThread {
 
   /** @throws InputError for a text that the tokenizer cannot read; TokenizerError where it does not end */
   encode(text: string, special: boolean): number[] {
-    if (this.#ended !== undefined) throw new TokenizerError(this.#ended);
+    if (this.#ended) throw this.#ended;
     const before = Atomics.load(this.#answers, 0);
     const order: EncodeOrder = { text, special };
     this.#port.postMessage(order);
     Atomics.wait(this.#answers, 0, before, SECONDS * 1000);
     const answer: EncodeAnswer | undefined = receiveMessageOnPort(this.#port)?.message;
     if (answer === undefined) {
-      this.close(this.#tooLong(`the text ${shown(text)}`));
-      throw new TokenizerError(this.#tooLong(`the text ${shown(text)}`));
+      const error = this.#tooLong(`the text ${shown(text)}`);
+      this.#end(error);
+      throw error;
     }
     if ("ids" in answer) return [...answer.ids];
     throw answer.blames === "text" ? new InputError(answer.error) : new TokenizerError(answer.error);
   }
 
   /** Ends the thread; does nothing where it has ended. */
-  close(
-    why = `encode: expected the tokenizer of ${this.file} while its model is in use, got one that was closed with it`,
-  ): void {
+  close(): void {
+    this.#end(
+      new TokenizerError(
+        `encode: expected the tokenizer of ${this.file} while its model is in use, got one that was closed with it`,
+      ),
+    );
+  }
+
+  #end(why: TokenizerError): void {
     this.#ended ??= why;
     this.#port.close();
     void this.#worker.terminate();
@@ -110,24 +117,25 @@ export class TokenizerThread {
       };
       worker.on("message", (report: ThreadReport) => {
         if (report === "loaded") {
-          clock = setTimeout(
-            () => end(new TokenizerError(this.#tooLong("its special tokens"))),
-            SECONDS * 1000,
-          );
+          clock = setTimeout(() => end(this.#tooLong("its special tokens")), SECONDS * 1000);
         } else end(report === "made" ? undefined : new TokenizerError(report.error));
       });
       worker.on("error", (error) => {
         this.#ended ??= this.#broke(error);
-        end(new TokenizerError(this.#broke(error)));
+        end(this.#ended);
       });
     });
   }
 
-  #tooLong(what: string): string {
-    return `loadModel: expected the patterns of ${this.file} to come to an end within ${SECONDS} s, got none for ${what}; it has ${shown(this.pattern)}`;
+  #tooLong(what: string): TokenizerError {
+    return new TokenizerError(
+      `loadModel: expected the patterns of ${this.file} to come to an end within ${SECONDS} s, got none for ${what}; it has ${shown(this.pattern)}`,
+    );
   }
 
-  #broke(error: Error): string {
-    return `loadModel: expected ${this.file} to be a tokenizer that can be run here, got ${error}`;
+  #broke(error: Error): TokenizerError {
+    return new TokenizerError(
+      `loadModel: expected ${this.file} to be a tokenizer that can be run here, got ${error}`,
+    );
   }
 }
