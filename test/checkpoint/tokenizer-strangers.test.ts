@@ -131,6 +131,26 @@ describe("a tokenizer.json that cannot be is refused, with the field", () => {
       "added_tokens[0].content: expected text, got an empty one",
     ],
     [
+      "merges by chance",
+      { model: { ...LETTERS, dropout: 0.1 } },
+      "model.dropout: expected null, as dropout is random, got 0.1",
+    ],
+    [
+      "a prefix of later pieces in BPE",
+      { model: { ...LETTERS, continuing_subword_prefix: "##" } },
+      'model.continuing_subword_prefix: expected null in a BPE model, got the text "##"',
+    ],
+    [
+      "a token found as a whole word",
+      { added_tokens: [{ id: 0, content: "<s>", single_word: true }] },
+      "added_tokens[0].single_word: expected false, as tokens are found within words, too, got true",
+    ],
+    [
+      "an unknown way to split",
+      { pre_tokenizer: { type: "Punctuation", behavior: "Shuffled" } },
+      "pre_tokenizer.behavior: expected one of Isolated, Removed, MergedWithPrevious, MergedWithNext, Contiguous",
+    ],
+    [
       "two tokens of one id",
       { added_tokens: [{ id: 1, content: "<x>" }] },
       'added_tokens[0].id: expected an id that no other token has, got 1, which is "The"',

@@ -57,6 +57,26 @@ describe.each(Object.entries(FOLDERS))("%s", (name, folder) => {
   });
 });
 
+describe("every way to split text", () => {
+  const { texts, tokenizer, cases } = z
+    .object({
+      texts: z.array(z.string()),
+      tokenizer: z.looseObject({}),
+      cases: z.array(
+        z.object({ pre_tokenizer: z.looseObject({ type: z.string() }), ids: z.array(z.array(z.number())) }),
+      ),
+    })
+    .parse(JSON.parse(readFileSync(`${FIXTURES}steps/cases.json`, "utf8")));
+
+  test.each(
+    cases.map(({ pre_tokenizer, ids }) => [JSON.stringify(pre_tokenizer), pre_tokenizer, ids] as const),
+  )("gives the ids of the Python library: %s", async (_, pre_tokenizer, ids) => {
+    const made = await load(folderWithTokenizer(JSON.stringify({ ...tokenizer, pre_tokenizer })));
+    expect(texts.map((text) => made.encode(text, true))).toEqual(ids);
+    made.close?.();
+  });
+});
+
 describe("the text of a token", () => {
   const texts = (tokenizer: Tokenizer, text: string, special: boolean) =>
     tokenizer.encode(text, special).map((id) => tokenizer.tokenText(id));

@@ -9,6 +9,7 @@ import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
 import { InputError, TokenizerError } from "../../errors.js";
 import type { Tokenizer } from "../../model/model.js";
 import { shown } from "../../shown-text.js";
+import { stepsForLibrary } from "./library-steps.js";
 import type { TokenizerJson } from "./tokenizer-json.js";
 
 /** What is used of the library's tokenizer. Its own declarations do not resolve under NodeNext and come out as `any`. */
@@ -62,7 +63,10 @@ export function libraryTokenizer(json: TokenizerJson, file: string): RunningToke
 function makeTokenizer(json: TokenizerJson, file: string): LibraryTokenizer {
   // The library looks for the unknown token of a WordLevel model in the config, where transformers.js puts it.
   const config = { unk_token: json.model.unk_token ?? undefined };
-  const library: LibraryTokenizer = attempt(file, () => new TokenizerOfLibrary(json, config));
+  const library: LibraryTokenizer = attempt(
+    file,
+    () => new TokenizerOfLibrary({ ...json, pre_tokenizer: stepsForLibrary(json.pre_tokenizer) }, config),
+  );
   // A BPE model without an unknown token would leave out what it has no token for: it is to say so instead.
   if (library.model && library.model.unk_token == null) library.model.unk_token = UNKNOWN;
   return library;

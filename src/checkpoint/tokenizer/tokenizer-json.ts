@@ -52,7 +52,10 @@ const IS_FLAG = { error: expected("true or false") };
 /** As in `added_tokens`, and, without the id, in `added_tokens_decoder` of tokenizer_config.json. */
 export const TOKEN_FIELDS = {
   content: z.string(IS_TEXT).min(1, "expected text, got an empty one"),
-  single_word: z.boolean(IS_FLAG).optional(),
+  // The library finds tokens within words, too.
+  single_word: z
+    .literal(false, { error: expected("false, as tokens are found within words, too") })
+    .optional(),
   lstrip: z.boolean(IS_FLAG).optional(),
   rstrip: z.boolean(IS_FLAG).optional(),
   normalized: z.boolean(IS_FLAG).optional(),
@@ -78,6 +81,8 @@ const modelFields = z.object(
     type: z.enum(MODELS, { error: expected(`one of ${MODELS.join(", ")}`) }).optional(),
     unk_token: text,
     unk_id: z.custom<number>((id) => id == null || isTokenId(id), IS_ID).optional(),
+    // Chance decides which merges are left out; the library does not do so.
+    dropout: z.literal(0, { error: expected("null, as dropout is random") }).nullish(),
     fuse_unk: flag,
     byte_fallback: flag,
     ignore_merges: flag,
@@ -92,6 +97,9 @@ const modelFields = z.object(
   },
   { error: expected("an object with a vocab") },
 );
+
+/** WordPiece has one; the library does not know it of BPE. */
+const NO_PREFIX = z.null({ error: expected("null in a BPE model") });
 
 const anyObject = z.looseObject({}, { error: expected("an object") });
 
@@ -111,6 +119,9 @@ export function checkTokenizerJson(value: unknown, file: string): TokenizerJson 
   const written = Object(top.model);
   const vocab = check.vocab(Reflect.get(written, "vocab"), fields.type);
   const merges: unknown = Reflect.get(written, "merges");
+  if (fields.type === "BPE" && fields.continuing_subword_prefix) {
+    check.fields(["model", "continuing_subword_prefix"], fields.continuing_subword_prefix, NO_PREFIX);
+  }
   if (fields.type === "BPE" || merges !== undefined) check.merges(merges);
   const model = { ...fields, vocab, ...(merges !== undefined && { merges }) };
   return { added_tokens, normalizer, pre_tokenizer, model, post_processor, decoder };

@@ -1,7 +1,7 @@
 /** @file The steps that a tokenizer.json is made of, and what the library reads of each. */
 
 import { z } from "zod";
-import { expected } from "../../field-errors.js";
+import { expected, oneOf } from "../../field-errors.js";
 
 export type PartKind = "normalizer" | "pre_tokenizer" | "post_processor" | "decoder";
 
@@ -25,6 +25,9 @@ const count = z
   .min(0, "expected a count, got a negative one")
   .max(2 ** 20, "expected a count, got one that is too large")
   .nullish();
+
+const BEHAVIORS = ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"] as const;
+const BEHAVIOR = oneOf(BEHAVIORS).nullish();
 
 /** What is looked for: a text as it is, or a regular expression. */
 const pattern = z.union([z.object({ Regex: TEXT }), z.object({ String: TEXT })], {
@@ -94,10 +97,11 @@ export const SCHEMA_OF: Readonly<Record<PartKind, ReadonlyMap<string, Schema>>> 
         .enum(["always", "never", "first"], { error: expected("one of always, never, first") })
         .nullish(),
       add_prefix_space: flag,
+      split: flag,
     },
     ByteLevel: { add_prefix_space: flag, trim_offsets: flag, use_regex: flag },
-    Split: { pattern, behavior: text, invert: flag },
-    Punctuation: { behavior: text },
+    Split: { pattern, behavior: BEHAVIOR, invert: flag },
+    Punctuation: { behavior: BEHAVIOR },
     Digits: { individual_digits: flag },
     Replace: { pattern, content: TEXT },
     FixedLength: {

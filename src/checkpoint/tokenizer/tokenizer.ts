@@ -75,9 +75,10 @@ async function running(
   }
   const pattern = strangePattern(json, ["normalizer", "pre_tokenizer"]);
   if (pattern === undefined) return libraryTokenizer(json, file);
+  const here = libraryTokenizer({ ...json, normalizer: null, pre_tokenizer: null }, file);
   const thread = await TokenizerThread.start(json, file, pattern);
   return {
-    ...libraryTokenizer({ ...json, normalizer: null, pre_tokenizer: null }, file),
+    ...here,
     encode: (text, special) => thread.encode(text, special),
     close: () => thread.close(),
   };
