@@ -4,9 +4,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { openModel } from "../../src/checkpoint/load-model.js";
 import type { PairContext } from "../../src/prompts/pair-tokens.js";
 import { readPairs } from "../../src/prompts/read-pairs.js";
 import { temporaryFolder } from "../support/checkpoint-folders.js";
+import { describeRealModel, REAL_MODEL } from "../support/real-model.js";
 import { DEMO_PAIRS, demoContext, fixtureContext, idContext } from "./contexts.js";
 
 const vocabularyOf = (name: string): Readonly<Record<string, number>> =>
@@ -151,5 +153,38 @@ describe("nothing is told", () => {
 
   it("of token ids without a tokenizer", async () => {
     expect(await told(idContext(), [{ clean: [1, 1], corrupted: [1, 2], answers: [3] }])).toEqual([]);
+  });
+});
+
+describeRealModel("tokens of a real model", () => {
+  const written = {
+    clean: "When Mary and John went to the store, John gave a drink to",
+    corrupted: "When Mary and John went to the store, Mary gave a drink to",
+  };
+  it.each([
+    ["nothing", written, [" Mary"], [" John"], []],
+    ["a space left out", written, ["Mary"], ["John"], ['"Mary" (25653) follows " to" (288) without a space']],
+    [
+      "two spellings",
+      written,
+      [" Mary"],
+      ["John"],
+      ['" Mary" (5099) is spelled with a space and "John" (9682) without'],
+    ],
+    [
+      "a space at the end",
+      { clean: `${written.clean} `, corrupted: `${written.corrupted} ` },
+      [" Mary"],
+      [" John"],
+      ['the metric is read behind a space, and " Mary" (5099) has a space of its own'],
+    ],
+  ])("%s", async (_, prompts, answers, wrong, expected) => {
+    const opened = await openModel(REAL_MODEL);
+    try {
+      const notices = await told(opened, [{ ...prompts, answers, wrong }]);
+      expect(notices).toEqual(expected.map((text) => expect.stringContaining(text)));
+    } finally {
+      await opened.close();
+    }
   });
 });
