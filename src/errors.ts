@@ -17,6 +17,9 @@ export class InputError extends Error {
   }
 }
 
+/** A tokenizer that cannot be run on a text: its file is to blame, and not the one that the text stands in. */
+export class TokenizerError extends InputError {}
+
 /** The input was fine and the work failed: a download broke off, a metric is not a number. Exit code 1. */
 export class RunError extends Error {
   override readonly name = "RunError";

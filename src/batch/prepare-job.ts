@@ -91,8 +91,8 @@ export async function prepareJob(specFile: string, options: PrepareOptions = {})
   const opened = await input.openModel(options);
   try {
     const { config, tokenizer, folder: modelFolder } = opened;
-    const { pairs, available } = await input.pairs(opened, metrics[0]);
-    const draft = await input.job(opened, metrics, pairs);
+    const { pairs, available } = await input.pairs(opened, metrics[0], options);
+    const draft = await input.job(opened, metrics, pairs, options);
     const unpacked = await input.inField(undefined, () => unpackJob(draft, config));
     await input.inField(undefined, () => checkMethodOf(spec, config, unpacked));
     await input.inField("certify", () => checkCertify(spec, unpacked));
@@ -191,11 +191,15 @@ class JobInput {
     );
   }
 
-  async pairs(opened: OpenedModel, metric: Metric): Promise<{ pairs: readonly Pair[]; available: number }> {
+  async pairs(
+    opened: OpenedModel,
+    metric: Metric,
+    told: PrepareOptions,
+  ): Promise<{ pairs: readonly Pair[]; available: number }> {
     const { pairs: files, source, maxPairs, seed } = this.spec;
     const noised = typeof source === "object" && "noise" in source;
     const read = await Promise.all(
-      files.map((name) => this.#read("pairs", name, opened, { ...metric.needs, corrupted: !noised })),
+      files.map((name) => this.#read("pairs", name, opened, { ...metric.needs, corrupted: !noised }, told)),
     );
     const all = read.flat();
     return { pairs: maxPairs === undefined ? all : samplePairs(all, maxPairs, seed), available: all.length };
@@ -206,6 +210,7 @@ class JobInput {
     opened: OpenedModel,
     metrics: readonly [Metric, ...Metric[]],
     pairs: readonly Pair[],
+    told: PrepareOptions,
   ): Promise<Job> {
     const { spec } = this;
     const { model, direction, nodes, positions, method, batchSize, activationMemory, threads, engine } = spec;
@@ -217,7 +222,7 @@ class JobInput {
       ...(threads !== undefined && { threads }),
       model: { name: model, hash: "" },
       pairs: pairs.map(portablePair),
-      source: await this.#source(opened, metrics[0].needs),
+      source: await this.#source(opened, metrics[0].needs, told),
       metrics: metrics.map(portableMetric),
       direction,
       sites: await this.inField("nodes", () => parseSites(nodes, opened.config)),
@@ -261,20 +266,26 @@ class JobInput {
     }
   }
 
-  async #source(opened: OpenedModel, needs: PairNeeds): Promise<PortableSource> {
+  async #source(opened: OpenedModel, needs: PairNeeds, told: PrepareOptions): Promise<PortableSource> {
     const { source } = this.spec;
     if (typeof source === "string") return { kind: source };
     if ("noise" in source) {
       const { scale, ...noise } = source.noise;
       return { kind: "noise", multiple: scale, ...noise };
     }
-    const pairs = await this.#read("source.mean", source.mean, opened, needs);
+    const pairs = await this.#read("source.mean", source.mean, opened, needs, told);
     return { kind: "mean", pairs: pairs.map(portablePair) };
   }
 
-  async #read(field: string, name: string, opened: OpenedModel, needs: PairNeeds): Promise<Pair[]> {
+  async #read(
+    field: string,
+    name: string,
+    opened: OpenedModel,
+    needs: PairNeeds,
+    { onNotice }: PrepareOptions,
+  ): Promise<Pair[]> {
     const path = this.#path(name);
-    const pairs = await this.inField(field, () => readPairs(path, opened, needs));
+    const pairs = await this.inField(field, () => readPairs(path, opened, needs, onNotice && { onNotice }));
     // As the spec names the file: where it lies on this machine is no part of the job.
     return pairs.map((pair) => ({ ...pair, origin: `${name}${pair.origin.slice(path.length)}` }));
   }

@@ -24,7 +24,7 @@ import { openSafetensors } from "./safetensors.js";
 import { INDEX_FILE, WEIGHTS_FILE } from "./safetensors-index.js";
 import type { StoredSlice } from "./stored-slice.js";
 import type { StoredTensors, TensorEntry } from "./stored-tensors.js";
-import { loadTokenizer, tokenizerFromJson } from "./tokenizer.js";
+import { loadTokenizer, tokenizerFromJson } from "./tokenizer/tokenizer.js";
 import { checkLayerCount, judgeUnused, unusedError } from "./unused-tensors.js";
 import { type ModelPlan, sourcesOf, type TensorSource } from "./weight-plan.js";
 
@@ -64,9 +64,10 @@ export interface Checkpoint {
   place(source: TensorSource): Omit<StoredSlice, "offset" | "runs">;
   /**
    * Undefined when the checkpoint has none.
+   * @param onNotice takes a sentence for the user where the files of a tokenizer disagree, with what is done
    * @throws InputError when it is broken, needs something that is not supported, or belongs to another model
    */
-  readTokenizer(): Promise<Tokenizer | undefined>;
+  readTokenizer(onNotice?: (text: string) => void): Promise<Tokenizer | undefined>;
   /** Closes the files. */
   close(): Promise<void>;
 }
@@ -100,7 +101,9 @@ async function openFolder(folder: string): Promise<Checkpoint> {
     const planned = family.plan(fields, tensors);
     checkLayerCount(family.layers, fields, planned.config.layers, tensors);
     const { plan, notice } = await withStoredHead(planned, fields, family.head, tensors);
-    const checkpoint = checkpointOf(plan, tensors, () => loadTokenizer(folder, plan.config.vocabulary));
+    const checkpoint = checkpointOf(plan, tensors, (onNotice) =>
+      loadTokenizer(folder, plan.config.vocabulary, { modelType: family.modelType, onNotice }),
+    );
     const notices = [await listingNotice(folder), codeNotice(fields), notice, judgeUnused(family, tensors)];
     return { ...checkpoint, notices: notices.filter((text) => text !== undefined) };
   } catch (error) {
@@ -140,7 +143,7 @@ async function openGgufFile(file: string): Promise<Checkpoint> {
     );
     const checkpoint = checkpointOf(plan, tensors, async () => {
       const tokenizer = tokenizerOfGguf(metadata, file);
-      return tokenizer && tokenizerFromJson(tokenizer.json, tokenizer.config, file, plan.config.vocabulary);
+      return tokenizer && tokenizerFromJson(tokenizer, file, plan.config.vocabulary);
     });
     const unused = tensors.unchecked();
     if (unused.length > 0) throw unusedError(plan.config.family, tensors, unused);

@@ -8,8 +8,7 @@ import { ADAPTER_FILE, adapterError } from "./foreign-weights.js";
 import { CONFIG_FILE, isCommit } from "./hub-cache.js";
 import type { HubConnection } from "./hub-connection.js";
 import { INDEX_FILE, WEIGHTS_FILE } from "./safetensors-index.js";
-
-const TOKENIZER_FILES: readonly string[] = ["tokenizer.json", "tokenizer_config.json"];
+import { TOKENIZER_FILES } from "./tokenizer/settings.js";
 
 /** Git's SHA-1 of a small file, or the SHA-256 of a large one. It becomes a file name: nothing else may stand there. */
 const CONTENT_HASH = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;

@@ -55,7 +55,7 @@ export interface ResolveCheckpointOptions {
   readonly onProgress?: (event: DownloadProgress) => void;
   /**
    * Called with a sentence for the user when the hub is out of reach and the cached files are used instead; by `openModel` and
-   * `loadModel` also when something about the checkpoint was decided that they should know.
+   * `loadModel` also when something about the checkpoint or its tokenizer was decided that they should know.
    */
   readonly onNotice?: (text: string) => void;
   /** Ends the download; what was received is kept and continued by the next call. */

@@ -20,7 +20,10 @@ import { type LoadWeightsOptions, loadWeights } from "./provider.js";
 import { type StreamingOptions, streamWeights } from "./streaming.js";
 
 export interface LoadModelOptions extends LoadWeightsOptions {
-  /** Revision, progress and cancelling of a download; of them a folder only has notices. */
+  /**
+   * Revision, progress and cancelling of a download, of no effect for a folder; and what the user is told: that cached files are
+   * used, or what was decided where files disagree.
+   */
   readonly hub?: ResolveCheckpointOptions;
   /**
    * What the weights may take, in bytes: as float32, with the packed copies that the embedded engine makes of them. Where they
@@ -64,10 +67,12 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
   try {
     const { config, notices } = checkpoint;
     for (const notice of notices) hub?.onNotice?.(notice);
-    const tokenizer = await checkpoint.readTokenizer();
+    const tokenizer = await checkpoint.readTokenizer(hub?.onNotice);
     const parts = { name: folderOrHubId, config, ...(tokenizer && { tokenizer }) };
-    const files = new OpenFiles(checkpoint);
+    const files = new Shared(() => checkpoint.close());
     const closed = files.use();
+    const reading = new Shared(async () => tokenizer?.close?.());
+    const unread = reading.use();
     return {
       ...parts,
       folder,
@@ -76,9 +81,19 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
         const weights = options.streaming
           ? await streamed(checkpoint, options.streaming, files)
           : await loadWeights(checkpoint, options);
-        return { ...parts, weights, dispose: () => weights.dispose() };
+        const done = reading.use();
+        return {
+          ...parts,
+          weights,
+          dispose() {
+            weights.dispose();
+            void done();
+          },
+        };
       },
-      close: closed,
+      async close() {
+        await Promise.all([closed(), unread()]);
+      },
     };
   } catch (error) {
     await checkpoint.close();
@@ -86,11 +101,11 @@ export async function openModel(folderOrHubId: string, hub?: ResolveCheckpointOp
   }
 }
 
-/** Closes a checkpoint when all who read from it are done. */
-class OpenFiles {
+/** Closes something when all who use it are done. */
+class Shared {
   #users = 0;
 
-  constructor(private readonly checkpoint: Checkpoint) {}
+  constructor(private readonly close: () => Promise<void>) {}
 
   /** Returns what the user calls when it is done; calling it again does nothing. */
   use(): () => Promise<void> {
@@ -100,7 +115,7 @@ class OpenFiles {
       if (!using) return;
       using = false;
       this.#users--;
-      if (this.#users === 0) await this.checkpoint.close();
+      if (this.#users === 0) await this.close();
     };
   }
 }
@@ -108,7 +123,7 @@ class OpenFiles {
 async function streamed(
   checkpoint: Checkpoint,
   streaming: StreamingOptions,
-  files: OpenFiles,
+  files: Shared,
 ): Promise<WeightsProvider> {
   const done = files.use();
   try {

@@ -2,8 +2,10 @@
 
 import type { OpenedModel } from "../checkpoint/load-model.js";
 import { namesText } from "../checkpoint/unused-tensors.js";
+import type { Tokenizer } from "../model/model.js";
 import { siteIndex, siteSize, sitesOf } from "../model/sites.js";
 import { type Alignment, plainTable } from "../report/plain-table.js";
+import { visibleText } from "../shown-text.js";
 import { type CliContext, printResult } from "./context.js";
 import type { InfoCommandOptions } from "./options.js";
 import { openForCommand } from "./prepare-run.js";
@@ -55,10 +57,36 @@ function modelInfo({ name, folder, config, checkpoint, tokenizer }: OpenedModel)
     unusedTensors: unused,
     maxPromptTokens: config.maxPositions,
     maxPromptTokensReason: config.maxPositionsReason,
-    tokenizer: tokenizer ? { tokens: tokenizer.size } : null,
+    tokenizer: tokenizer ? tokenizerInfo(tokenizer, config.vocabulary) : null,
     sites,
     nodesPerPosition: sites.reduce((sum, { perPosition }) => sum + perPosition, 0),
   };
+}
+
+function tokenizerInfo(tokenizer: Tokenizer, vocabulary: number) {
+  const named = (ids: readonly number[]) => ids.map((id) => ({ id, text: tokenizer.tokenText(id) }));
+  return {
+    tokens: tokenizer.size,
+    withoutEmbedding: Math.max(0, tokenizer.size - vocabulary),
+    before: named(tokenizer.before),
+    after: named(tokenizer.after),
+  };
+}
+
+type TokenizerInfo = ReturnType<typeof tokenizerInfo>;
+
+function tokensText({ tokens, withoutEmbedding }: TokenizerInfo): string {
+  const all = `${tokens.toLocaleString("en-US")} tokens`;
+  if (withoutEmbedding === 0) return all;
+  const those = withoutEmbedding === 1 ? "one" : `${withoutEmbedding.toLocaleString("en-US")}`;
+  return `${all}; the last ${those} of them, without a row in the embedding, cannot be used`;
+}
+
+/** `"<s>" (0) before a prompt, nothing behind it` */
+function addedText({ before, after }: TokenizerInfo): string {
+  const list = (tokens: TokenizerInfo["before"]) =>
+    tokens.map(({ id, text }) => `${visibleText(text)} (${id})`).join(" ") || "nothing";
+  return `${list(before)} before a prompt, ${list(after)} behind it`;
 }
 
 const SITE_COLUMNS: readonly { readonly heading: string; readonly align: Alignment }[] = [
@@ -87,10 +115,8 @@ function infoText(info: ModelInfo): string {
       ? [["unused", unusedText(info.unusedTensors)] as [string, string]]
       : []),
     ["prompt", `at most ${number(info.maxPromptTokens)} tokens (${info.maxPromptTokensReason})`],
-    [
-      "tokenizer",
-      info.tokenizer ? `${number(info.tokenizer.tokens)} tokens` : "none: prompts and answers are token ids",
-    ],
+    ["tokenizer", info.tokenizer ? tokensText(info.tokenizer) : "none: prompts and answers are token ids"],
+    ...(info.tokenizer ? [["adds", addedText(info.tokenizer)] satisfies [string, string]] : []),
   ];
   const rows = info.sites.map(({ site, index, perLayer, perPosition }) => [
     site,

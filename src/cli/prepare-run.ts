@@ -104,10 +104,12 @@ export async function prepareRun(
   const progress = showProgress();
   const opened = await openForCommand(options.model, context, progress);
   try {
-    const all = await readPairs(options.pairs, opened, { ...metric.needs, corrupted: noise === undefined });
+    const told = { onNotice: printNote };
+    const needs = { ...metric.needs, corrupted: noise === undefined };
+    const all = await readPairs(options.pairs, opened, needs, told);
     for (const read of [metric, ...alsoMetrics]) checkModelForMetric(opened.config, read);
     const sourcePairs =
-      sourceFile === undefined ? undefined : await readPairs(sourceFile, opened, metric.needs);
+      sourceFile === undefined ? undefined : await readPairs(sourceFile, opened, metric.needs, told);
     const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
     for (const read of [metric, ...alsoMetrics]) checkPairsForMetric(pairs, read);
     if (noise) for (const pair of pairs) noisedPositions(pair, noise.at);

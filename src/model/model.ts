@@ -13,10 +13,16 @@ export interface Tokenizer {
   encode(text: string, special: boolean): number[];
   /** The token's own text, for showing to people: " Paul", "<|endoftext|>". */
   tokenText(id: number): string;
-  /** Highest id + 1, added tokens included. */
+  /** Highest id + 1, added tokens included. It may be more than the model has embeddings for. */
   readonly size: number;
+  /** Ids that `encode` with `special` puts before a text. */
+  readonly before: readonly number[];
+  /** Ids that it puts behind it. */
+  readonly after: readonly number[];
   /** The id that stands for text the tokenizer does not know, if it has one. */
   readonly unknownId?: number;
+  /** Ends the thread that `encode` runs in, where it has one; no text can be encoded afterwards. */
+  close?(): void;
 }
 
 export interface Model {
@@ -26,6 +32,6 @@ export interface Model {
   readonly weights: WeightsProvider;
   /** Absent when the checkpoint has no tokenizer.json: prompts are then token ids. */
   readonly tokenizer?: Tokenizer;
-  /** Frees all weights. */
+  /** Frees all weights. Texts cannot be tokenized afterwards where the tokenizer runs in a thread of its own. */
   dispose(): void;
 }

@@ -76,7 +76,16 @@ export function makePair(input: PairInput, context: PairContext, needs: PairNeed
  * where each one stands.
  */
 export function resolvePair(input: unknown, context: PairContext, needs: PairNeeds, origin: string): Pair {
-  const written = checkPairInput(input, needs.corrupted ?? true);
+  return resolveWritten(checkPairInput(input, needs.corrupted ?? true), context, needs, origin);
+}
+
+/** `resolvePair` for input whose shape is checked. */
+export function resolveWritten(
+  written: PairInput,
+  context: PairContext,
+  needs: PairNeeds,
+  origin: string,
+): Pair {
   const clean = promptTokens(written.clean, "clean", context);
   const corrupted =
     written.corrupted === undefined ? clean : promptTokens(written.corrupted, "corrupted", context);

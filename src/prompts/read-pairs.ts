@@ -3,13 +3,23 @@
  * a user more than one of them.
  */
 
-import { InputError } from "../errors.js";
-import { type Pair, type PairNeeds, resolvePair } from "./pair.js";
+import { InputError, TokenizerError } from "../errors.js";
+import { type Pair, type PairNeeds, resolveWritten } from "./pair.js";
+import { checkPairInput } from "./pair-input.js";
 import type { PairContext } from "./pair-tokens.js";
 import { textLines } from "./text-lines.js";
+import { TokenDoubts } from "./token-doubts.js";
 
 /** Enough to see a pattern; a file that is wrong throughout should not fill the screen. */
 const MAX_BAD_LINES = 5;
+
+export interface ReadPairsOptions {
+  /**
+   * Called with a sentence for the user, once for each file and kind, where tokens are hardly what was meant: a prompt that begins
+   * with the start token twice, an answer without the space that its token usually has, a prompt that ends in the space.
+   */
+  readonly onNotice?: (text: string) => void;
+}
 
 /**
  * Reads, checks and resolves the pairs of one or more files, in the order of the files and of their lines.
@@ -18,21 +28,28 @@ const MAX_BAD_LINES = 5;
  * @param context the model, for its tokenizer and its limits
  * @param needs what the metric and the run need
  * @throws InputError with `file:line` for the first bad lines (what can be bad about a pair is listed at `makePair`),
- *   or for a file that cannot be read or holds no pairs
+ *   or for a file that cannot be read or holds no pairs; for a tokenizer that cannot be run on a text
  */
 export async function readPairs(
   files: string | readonly string[],
   context: PairContext,
   needs: PairNeeds,
+  options: ReadPairsOptions = {},
 ): Promise<Pair[]> {
   const paths = typeof files === "string" ? [files] : files;
   if (paths.length === 0) throw new InputError("readPairs: expected at least 1 file, got none");
   const pairs: Pair[] = [];
   const bad: string[] = [];
   try {
-    for (const file of paths) await readFile(file, context, needs, pairs, bad);
+    for (const file of paths) {
+      const doubts = new TokenDoubts(context.tokenizer);
+      await readFile(file, context, needs, pairs, bad, doubts);
+      if (bad.length === 0) for (const notice of doubts.notices(file)) options.onNotice?.(notice);
+    }
   } catch (error) {
-    if (error instanceof InputError) throw new InputError(`readPairs: ${error.message}`);
+    if (error instanceof InputError && !(error instanceof TokenizerError)) {
+      throw new InputError(`readPairs: ${error.message}`);
+    }
     throw error;
   }
   if (bad.length === 1) throw new InputError(`readPairs: ${bad[0]}`);
@@ -50,6 +67,7 @@ async function readFile(
   needs: PairNeeds,
   pairs: Pair[],
   bad: string[],
+  doubts: TokenDoubts,
 ): Promise<void> {
   let empty = true;
   for await (const { number, text } of textLines(file)) {
@@ -58,9 +76,12 @@ async function readFile(
     empty = false;
     const origin = `${file}:${number}`;
     try {
-      pairs.push(resolvePair(parseJson(text), context, needs, origin));
+      const written = checkPairInput(parseJson(text), needs.corrupted ?? true);
+      const pair = resolveWritten(written, context, needs, origin);
+      doubts.see(written, pair, number);
+      pairs.push(pair);
     } catch (error) {
-      if (!(error instanceof InputError)) throw error;
+      if (!(error instanceof InputError) || error instanceof TokenizerError) throw error;
       bad.push(`${origin}: ${error.message}`);
     }
   }

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { tokenizerOfGguf } from "../../src/checkpoint/gguf/tokenizer.js";
-import { tokenizerFromJson } from "../../src/checkpoint/tokenizer.js";
+import { tokenizerFromJson } from "../../src/checkpoint/tokenizer/tokenizer.js";
 import { InputError } from "../../src/errors.js";
 import type { Tokenizer } from "../../src/model/model.js";
 
@@ -54,7 +54,7 @@ type Metadata = Readonly<Record<string, unknown>>;
 function load(...metadata: readonly Metadata[]): Tokenizer {
   const made = describeTokenizer(...metadata);
   if (made === undefined) throw new Error("no tokenizer");
-  return tokenizerFromJson(made.json, made.config, FILE, 1_000_000);
+  return tokenizerFromJson(made, FILE, 1_000_000);
 }
 
 function describeTokenizer(...metadata: readonly Metadata[]) {
@@ -119,7 +119,7 @@ describe("byte-level BPE", () => {
       "tokenizer.ggml.merges": [],
     });
     if (described === undefined) throw new Error("no tokenizer");
-    const tokenizer = tokenizerFromJson(described.json, described.config, FILE, 3);
+    const tokenizer = tokenizerFromJson(described, FILE, 3);
     expect(tokenizer.encode("a__proto__constructora", true)).toEqual([0, 2, 1, 0]);
   });
 });

@@ -9,6 +9,7 @@ import {
   emptyHome,
   expectBytes,
   goldenFiles,
+  HELLO,
   HELLO_GIT_HASH,
   listTree,
   NOBODY,
@@ -32,6 +33,24 @@ async function expectFiles(folder: string, model: ServedModel, names: readonly s
   expect(await listTree(folder)).toEqual([...names].sort());
   for (const name of names) await expectBytes(join(folder, name), model.files[name]);
 }
+
+test("all files of a tokenizer are brought", async () => {
+  const model = await single("owner/tokens");
+  const files = {
+    ...model.files,
+    "added_tokens.json": HELLO,
+    "special_tokens_map.json": HELLO,
+    "tokenizer.json": HELLO,
+  };
+  await startCase([{ ...model, files }]);
+  const folder = await resolveCheckpoint(model.id);
+  await expectFiles(folder, { ...model, files }, [
+    ...SINGLE_FILES,
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+  ]);
+});
 
 describe("names", () => {
   test("an existing folder is returned as it is, without a hub", async () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { loadTokenizer } from "../../src/checkpoint/tokenizer.js";
+import { loadTokenizer } from "../../src/checkpoint/tokenizer/tokenizer.js";
 import { InputError } from "../../src/errors.js";
 import type { Tokenizer } from "../../src/model/model.js";
 import { temporaryFolder } from "../support/checkpoint-folders.js";
@@ -54,6 +54,26 @@ describe.each(Object.entries(FOLDERS))("%s", (name, folder) => {
       expect(tokenizer.encode(text, true), JSON.stringify(text)).toEqual(special);
       expect(tokenizer.encode(text, false), JSON.stringify(text)).toEqual(plain);
     }
+  });
+});
+
+describe("every way to split text", () => {
+  const { texts, tokenizer, cases } = z
+    .object({
+      texts: z.array(z.string()),
+      tokenizer: z.looseObject({}),
+      cases: z.array(
+        z.object({ pre_tokenizer: z.looseObject({ type: z.string() }), ids: z.array(z.array(z.number())) }),
+      ),
+    })
+    .parse(JSON.parse(readFileSync(`${FIXTURES}steps/cases.json`, "utf8")));
+
+  test.each(
+    cases.map(({ pre_tokenizer, ids }) => [JSON.stringify(pre_tokenizer), pre_tokenizer, ids] as const),
+  )("gives the ids of the Python library: %s", async (_, pre_tokenizer, ids) => {
+    const made = await load(folderWithTokenizer(JSON.stringify({ ...tokenizer, pre_tokenizer })));
+    expect(texts.map((text) => made.encode(text, true))).toEqual(ids);
+    made.close?.();
   });
 });
 
@@ -126,14 +146,21 @@ describe("the file", () => {
     expect(await loadTokenizer(temporaryFolder(), ANY_VOCABULARY)).toBeUndefined();
   });
 
-  test("may have fewer tokens than the model's padded vocabulary, but not more", async () => {
+  test("may have fewer tokens than the model's padded vocabulary, or more", async () => {
     const folder = temporaryFolder();
     copyFileSync(join(DEMO, "tokenizer.json"), join(folder, "tokenizer.json"));
     expect((await load(folder, 340)).size).toBe(340);
     expect((await load(folder, 384)).size).toBe(340);
-    await expect(load(folder, 339)).rejects.toThrow(
-      `loadModel: expected every token id of ${join(folder, "tokenizer.json")} to be less than the model's vocabulary ` +
-        'size 339, got 339 for "nu": the tokenizer belongs to another model',
+    expect((await load(folder, 300)).size).toBe(340);
+  });
+
+  test("may not put a token around a text that the model has no embedding for", async () => {
+    const folder = `${FIXTURES}llama3`;
+    const [first = 0] = (await load(folder)).before;
+    expect((await load(folder, first + 1)).before).toEqual([first]);
+    await expect(load(folder, first)).rejects.toThrow(
+      `loadModel: expected ${join(folder, "tokenizer.json")} to put tokens around a text that the model has embeddings for ` +
+        `(ids less than ${first}), got "<|begin_of_text|>" (${first}): the tokenizer belongs to another model`,
     );
   });
 
@@ -145,13 +172,13 @@ describe("the file", () => {
       return error.message.replaceAll(join(folder, "tokenizer.json"), "FILE");
     };
     expect(await refused("{")).toContain("loadModel: expected FILE to be JSON, got SyntaxError");
-    expect(await refused('{"model": 3}')).toBe(
-      "loadModel: expected FILE to describe a tokenizer with a model, got something else",
+    expect(await refused('{"added_tokens": [], "model": 3}')).toBe(
+      "loadModel: FILE: model: expected an object with a vocab, got 3",
     );
     const json: object = JSON.parse(readFileSync(join(DEMO, "tokenizer.json"), "utf8"));
     expect(await refused(JSON.stringify({ ...json, pre_tokenizer: { type: "Telepathy" } }))).toBe(
-      "loadModel: expected FILE to be a tokenizer that can be run here, " +
-        "got Error: Unknown PreTokenizer type: Telepathy",
+      "loadModel: FILE: pre_tokenizer.type: expected one of Sequence, BertPreTokenizer, Whitespace, WhitespaceSplit, Metaspace, " +
+        'ByteLevel, Split, Punctuation, Digits, Replace, FixedLength, got "Telepathy"',
     );
   });
 });

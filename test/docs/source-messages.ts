@@ -25,7 +25,13 @@ export interface Sources {
 }
 
 /** What a user can see: the errors of this project, and those of options, to which commander adds its own words. */
-const ERRORS: readonly unknown[] = ["InputError", "ModelChanged", "RunError", "InvalidArgumentError"];
+const ERRORS: readonly unknown[] = [
+  "InputError",
+  "ModelChanged",
+  "RunError",
+  "TokenizerError",
+  "InvalidArgumentError",
+];
 
 export function readSources(): Sources {
   const messages: SourceMessage[] = [];

@@ -1,7 +1,7 @@
 /** @file What pairs are checked against in these tests: the tokenizer of a folder, or no tokenizer at all. */
 
 import { fileURLToPath } from "node:url";
-import { loadTokenizer } from "../../src/checkpoint/tokenizer.js";
+import { loadTokenizer } from "../../src/checkpoint/tokenizer/tokenizer.js";
 import type { PairContext } from "../../src/prompts/pair-tokens.js";
 
 const LIMITS = { maxPositions: 128, maxPositionsReason: "n_positions in config.json" };

@@ -98,7 +98,9 @@ describe("readPairs refuses", () => {
       `readPairs: ${folder}: expected a file, got a folder, pipe or device`,
     );
     const odd = join(folder, "a\0b");
-    expect(await messageOf(odd)).toContain(`${join(folder, String.raw`a\u0000b`)}: expected a readable file, got: `);
+    expect(await messageOf(odd)).toContain(
+      `${join(folder, String.raw`a\u0000b`)}: expected a readable file, got: `,
+    );
   });
 
   it("a file without pairs", async () => {

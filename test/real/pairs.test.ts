@@ -44,7 +44,11 @@ describeRealModel("bench/real/pairs", () => {
   });
 
   it.each(FILES)("%s: %i pairs of %i tokens, each of which the model solves", async (name, count, tokens) => {
-    const pairs = await readPairs(`${FOLDER}/${name}.jsonl`, model, { answers: true, wrong: true });
+    const told: string[] = [];
+    const onNotice = (text: string) => told.push(text);
+    const needs = { answers: true, wrong: true };
+    const pairs = await readPairs(`${FOLDER}/${name}.jsonl`, model, needs, { onNotice });
+    expect(told).toEqual([]);
     expect(pairs).toHaveLength(count);
     expect(new Set(pairs.map(({ clean }) => clean.join())).size).toBe(count);
     for (const { clean, corrupted, answers, wrong, roles, metricPosition } of pairs) {

@@ -6,19 +6,10 @@
  */
 
 import { shown } from "../../shown-text.js";
+import type { AddedToken, TokenizerJson } from "../tokenizer/tokenizer-json.js";
 import { mergesOfPieces } from "./piece-merges.js";
 import { PRE_TOKENIZERS } from "./pre-tokenizers.js";
 import { isNumber, isText, TokenizerKeys, tokenIdKey } from "./tokenizer-keys.js";
-
-/** What tokenizers are made of; see the library's documentation of tokenizer.json. */
-interface TokenizerJson {
-  readonly added_tokens: readonly object[];
-  readonly normalizer: object | null;
-  readonly pre_tokenizer: object | null;
-  readonly model: Readonly<Record<string, unknown>>;
-  readonly post_processor: object;
-  readonly decoder: object;
-}
 
 /** tokenizer.ggml.token_type */
 const TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
@@ -32,22 +23,20 @@ const SPACE_MARK = "\u2581";
  * The tokenizer of a GGUF file.
  * @param metadata the file's keys and values
  * @param file names the file in errors
- * @returns undefined when the file holds no tokenizer. `json` and `config` are what the tokenizer library takes
+ * @returns undefined when the file holds no tokenizer
  * @throws InputError naming the key when it says something that is not known here or that cannot be
  */
 export function tokenizerOfGguf(
   metadata: ReadonlyMap<string, unknown>,
   file: string,
-): { json: object; config: object } | undefined {
+): TokenizerJson | undefined {
   const source = new TokenizerKeys(metadata, file);
   const kind = source.text("tokenizer.ggml.model");
   if (kind === undefined || kind === "none" || kind === "no_vocab") return undefined;
   if (kind !== "gpt2" && kind !== "llama") throw source.error("tokenizer.ggml.model", '"gpt2" or "llama"');
   source.checkNames();
   const vocabulary = readVocabulary(source);
-  if (kind === "gpt2") return { json: byteLevel(source, vocabulary), config: {} };
-  const json = sentencePiece(source, vocabulary);
-  return { json, config: { unk_token: json.model.unk_token } };
+  return kind === "gpt2" ? byteLevel(source, vocabulary) : sentencePiece(source, vocabulary);
 }
 
 /** Byte-level BPE, whose tokens are written in one character for each byte. */
@@ -82,10 +71,7 @@ function byteLevel(source: TokenizerKeys, vocabulary: Vocabulary): TokenizerJson
 }
 
 /** SentencePiece's BPE, which has scores in place of merges, and bytes for characters that it has no piece for. */
-function sentencePiece(
-  source: TokenizerKeys,
-  vocabulary: Vocabulary,
-): TokenizerJson & { readonly model: { readonly unk_token: string | undefined } } {
+function sentencePiece(source: TokenizerKeys, vocabulary: Vocabulary): TokenizerJson {
   const { tokens, types, ids } = vocabulary;
   const scores = source.list("tokenizer.ggml.scores", isNumber, "numbers", tokens.length);
   if (scores === undefined) {
@@ -183,7 +169,7 @@ function readMerges(source: TokenizerKeys, { ids }: Vocabulary): (readonly [stri
 }
 
 /** Tokens that are found in a text before it is split, as they are written. */
-function addedTokens({ tokens, types }: Vocabulary): object[] {
+function addedTokens({ tokens, types }: Vocabulary): AddedToken[] {
   const found: readonly (number | undefined)[] = [TYPE.unknown, TYPE.control, TYPE.userDefined];
   return tokens.flatMap((content, id) =>
     found.includes(types[id])
