@@ -10,6 +10,10 @@ export interface Mutated {
   readonly without?: Buffer;
 }
 
+/** Stands for brackets in brackets, deeper than anything can be made into text that goes from call to call. */
+const DEEP = "deep brackets";
+const BRACKETS = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
+
 /** Values that a field may have in a file that somebody made, or made up. */
 const STRANGE: readonly (() => unknown)[] = [
   () => null,
@@ -31,11 +35,15 @@ const STRANGE: readonly (() => unknown)[] = [
   () => 4e9,
   () => 1e8,
   () => Array.from({ length: 3000 }, (_, i) => i),
-  () => JSON.parse(`${"[".repeat(5000)}${"]".repeat(5000)}`),
+  () => DEEP,
 ];
 
+/** Bytes of any file; fields, too, of JSON; fields alone, where what is read is no file but stands for values. */
+export type MutationKind = "bytes" | "json" | "fields";
+
 /** One mutation of a file. */
-export function mutationOf(content: Buffer, kind: "bytes" | "json"): fc.Arbitrary<Mutated> {
+export function mutationOf(content: Buffer, kind: MutationKind): fc.Arbitrary<Mutated> {
+  if (kind === "fields") return ofFields(content);
   return kind === "json"
     ? fc.oneof(ofBytes(content), ofFields(content), ofFields(content))
     : ofBytes(content);
@@ -98,7 +106,12 @@ function ofFields(content: Buffer): fc.Arbitrary<Mutated> {
   const isLines = lines.length > 1 && lines.every((line) => line.startsWith("{") && line.endsWith("}"));
   const texts = isLines ? lines : [content.toString("utf8")];
   const put = (line: number, text: string) =>
-    Buffer.from(isLines ? texts.map((old, l) => (l === line ? text : old)).join("\n") : text);
+    Buffer.from(
+      (isLines ? texts.map((old, l) => (l === line ? text : old)).join("\n") : text).replace(
+        JSON.stringify(DEEP),
+        BRACKETS,
+      ),
+    );
   return fc.nat({ max: Math.min(texts.length, 4) - 1 }).chain((line) => {
     const document: unknown = JSON.parse(texts[line]);
     return fc.constantFrom(...waysIn(document)).chain((way) => {
@@ -106,7 +119,7 @@ function ofFields(content: Buffer): fc.Arbitrary<Mutated> {
       return fc.oneof(
         fc.constantFrom(...STRANGE).map((make) => {
           const value = make();
-          const isOther = typeOf(value) !== typeOf(valueAt(document, way));
+          const isOther = value === DEEP || typeOf(value) !== typeOf(valueAt(document, way));
           return {
             ...(isOther && {
               without: put(line, JSON.stringify(replaced(document, way, undefined) ?? null)),

@@ -82,7 +82,11 @@ async function runProcess(
   let ended = false;
   let watched = new AbortController();
   const gone = new Promise<string>((resolve) => {
-    child.on("exit", (code, signal) => resolve(`the process ended with ${signal ?? code}`));
+    let said = "";
+    child.stderr?.on("data", (text: Buffer) => {
+      said = `${said}${text}`.slice(-2000);
+    });
+    child.on("close", (code, signal) => resolve(`the process ended with ${signal ?? code}: ${said}`));
     const watch = () => {
       watched.abort();
       watched = new AbortController();
@@ -129,8 +133,8 @@ function startProcess(): ChildProcess {
 /** What came of the cases, for whoever asked for more of them. */
 function report(results: readonly CaseResult[]): void {
   if (process.env.ATPKIT_MUTATIONS === undefined) return;
-  const byTarget = Map.groupBy(results, ({ target }) => target);
-  for (const [target, cases] of byTarget) {
+  for (const target of new Set(results.map((result) => result.target))) {
+    const cases = results.filter((result) => result.target === target);
     const count = (code: number) => cases.filter((result) => result.code === code).length;
     const slowest = Math.max(...cases.map(({ ms }) => ms));
     console.log(

@@ -7,15 +7,17 @@ import { parseJob } from "../../src/batch/parse-job.js";
 import { prepareJob } from "../../src/batch/prepare-job.js";
 import { bytesAsSource, readShard } from "../../src/batch/shard-file.js";
 import { readStatus } from "../../src/batch/status.js";
+import { parseJsonText } from "../../src/text-file.js";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
+import type { MutationKind } from "./mutate.js";
 import type { Run } from "./mutation-process.js";
 
 export interface Target {
   readonly name: string;
   /** The file that is mutated; it stays as it is. */
   readonly file: string;
-  readonly kind: "bytes" | "json";
+  readonly kind: MutationKind;
   /** Whether a file that was cut cannot be told from one that was never longer: by lines. */
   readonly ofLines?: boolean;
   /** Reads a mutated copy, which lies in a folder of its own beside whatever belongs to it. */
@@ -26,10 +28,31 @@ const DEMO = join(projectRoot, "models/demo");
 const fixture = (name: string) => join(projectRoot, "test/fixtures", name);
 const ENGINE = ["--engine", testBackend()];
 
+/** More than a shell passes on. */
+const OPTION_CHARACTERS = 100_000;
+
+const OPTIONS = {
+  nodes: "attnOut",
+  positions: "roles",
+  metric: "prob",
+  direction: "denoising",
+  method: "atp",
+  "max-pairs": 1,
+  seed: 1,
+  "top-k": 2,
+  "batch-size": 4,
+  source: "noise",
+  "noise-at": "end",
+  "noise-scale": 2,
+  "noise-draws": 2,
+  "noise-seed": 3,
+  "activation-memory": "64MiB",
+};
+
 /** A folder with the copy in the place of one of a model's files. */
 async function modelWith(copy: string, folder: string): Promise<string> {
   const name = basename(copy);
-  for (const other of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) {
+  for (const other of await readdir(folder)) {
     if (other === name) continue;
     await symlink(join(folder, other), join(dirname(copy), other)).catch(() => {});
   }
@@ -80,7 +103,9 @@ export function targets(made: Made): readonly Target[] {
     async read(copy, run) {
       const folder = await resultsWith(copy, results);
       await run(["report", folder]);
-      return await readFile(join(folder, "report.html"), "utf8");
+      const page = await readFile(join(folder, "report.html"), "utf8");
+      // Shown as they are, whatever they are.
+      return page.replace(/<summary>All options[\s\S]*?<\/details>/, "");
     },
   });
   const ioi = join(DEMO, "pairs/ioi.jsonl");
@@ -90,6 +115,28 @@ export function targets(made: Made): readonly Target[] {
     ofModel("gpt_neox config.json", "config.json", "json", fixture("goldens/gpt_neox")),
     ofModel("llama model.safetensors", "model.safetensors", "bytes", fixture("goldens/llama")),
     ofModel("gpt2 model.safetensors", "model.safetensors", "bytes", fixture("goldens/gpt2")),
+    ofModel(
+      "model.safetensors.index.json",
+      "model.safetensors.index.json",
+      "json",
+      fixture("goldens/llama_sharded"),
+    ),
+    {
+      name: "options",
+      file: made.options,
+      kind: "fields",
+      async read(copy, run) {
+        const options: unknown = JSON.parse(await readFile(copy, "utf8"));
+        if (typeof options !== "object" || options === null) return undefined;
+        const given = Object.entries(options).flatMap(([name, value]) => [
+          `--${name}`,
+          String(value).slice(0, OPTION_CHARACTERS),
+        ]);
+        const out = join(dirname(copy), "out");
+        await run(["localize", "--model", DEMO, "--pairs", ioi, ...ENGINE, ...given, "--out", out]);
+        return numbersOf(join(out, "ranked.csv"));
+      },
+    },
     {
       name: "llama.gguf",
       file: fixture("gguf/llama.gguf"),
@@ -158,9 +205,9 @@ export function targets(made: Made): readonly Target[] {
       name: "job of a queue",
       file: made.portableJob,
       kind: "json",
-      read: async (copy) => parseJob(JSON.parse(await readFile(copy, "utf8"))),
+      read: async (copy) => parseJob(parseJsonText(await readFile(copy, "utf8"), copy)),
     },
-    { name: "manifest.json", file: made.manifest, kind: "json", read: (copy) => readManifest(copy) },
+    { name: "manifest.json", file: made.manifest, kind: "json", read: readManifestOf },
     { name: "status.json", file: made.status, kind: "json", read: (copy) => readStatus(copy) },
     {
       name: "shard",
@@ -174,9 +221,16 @@ export function targets(made: Made): readonly Target[] {
   ];
 }
 
+/** Its spec is given back as it is: nobody reads it again. */
+async function readManifestOf(copy: string) {
+  const { spec: _, ...manifest } = await readManifest(copy);
+  return manifest;
+}
+
 /** What results are mutated. */
 export interface Made {
   readonly direction: string;
+  readonly options: string;
   readonly list: string;
   readonly windows: string;
   readonly job: string;
@@ -196,6 +250,8 @@ export async function makeResults(folder: string, run: Run): Promise<Made> {
   await run(["sweep", ...few, "--nodes", "mlpOut", "--window", "layers:3", "--out", windows]);
   const direction = join(folder, "direction.json");
   await writeFile(direction, JSON.stringify(Array.from({ length: 128 }, (_, at) => Math.sin(at + 1))));
+  const options = join(folder, "options.json");
+  await writeFile(options, JSON.stringify(OPTIONS));
   const jobs = join(folder, "jobs");
   await rm(jobs, { recursive: true, force: true });
   await mkdir(jobs);
@@ -211,6 +267,7 @@ export async function makeResults(folder: string, run: Run): Promise<Made> {
   const portable = (await readdir(out)).find((name) => name.startsWith("portable-job-")) ?? "";
   return {
     direction,
+    options,
     list,
     windows,
     job,
