@@ -60,6 +60,7 @@ export function printRun(
   const table = rankedTable(
     rows.filter(({ rank }) => rank <= SHOWN_ROWS),
     ({ rank }) => isOpen(open, rank),
+    summary.pairs.used,
   );
   printResult(
     [

@@ -58,5 +58,5 @@ export async function runWindows(
     ],
     ["files", Object.values(written).join(", ")],
   ]);
-  printResult([heading(summary), "", windowsTable(rows), "", footing].join("\n"));
+  printResult([heading(summary), "", windowsTable(rows, run.pairs.length), "", footing].join("\n"));
 }

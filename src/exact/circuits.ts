@@ -19,7 +19,8 @@ import { mersenne } from "pure-rand/generator/mersenne";
 import { InputError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { formatNodeId } from "../nodes/node-id.js";
-import { type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
+import { locate, type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
+import { gapAt, type UnpatchedMetrics } from "../nodes/recovered.js";
 import type { Pair } from "../prompts/pair.js";
 import { replacesValues } from "../sources/draws.js";
 import { checkNodes, isNegative } from "./faithfulness.js";
@@ -109,7 +110,10 @@ export async function completeness(
   }));
   const metrics = await patchedMetrics(model, pairs, space, runs.sets, options);
   const means = circuitMetrics(metrics, whole);
-  const gap = (replacesValues(options.source) ? means.nothing : means.source) - means.model;
+  const gapOf = gapsOfNodes(space, pairs, {
+    base: metrics.baseMetric,
+    source: replacesValues(options.source) ? metricOfSet(metrics, whole.nothing) : metrics.sourceMetric,
+  });
   const subsets = trials.map(({ K, ofCircuit, ofModel }): Incompleteness => {
     const [a, b] = [metricOfSet(metrics, ofCircuit), metricOfSet(metrics, ofModel)];
     const effect = meanOf(b) - means.model;
@@ -118,7 +122,7 @@ export async function completeness(
       circuit: meanOf(a),
       model: meanOf(b),
       ...compare(a, b),
-      ...(K.length === 1 && { negative: isNegative(effect, gap) }),
+      ...(K.length === 1 && { negative: isNegative(effect, gapOf(K[0])) }),
     };
   });
   return {
@@ -189,7 +193,10 @@ export async function minimality(
   });
   const metrics = await patchedMetrics(model, pairs, space, runs.sets, options);
   const means = circuitMetrics(metrics, whole);
-  const gap = (replacesValues(options.source) ? means.nothing : means.source) - means.model;
+  const gapOf = gapsOfNodes(space, pairs, {
+    base: metrics.baseMetric,
+    source: replacesValues(options.source) ? metricOfSet(metrics, whole.nothing) : metrics.sourceMetric,
+  });
   const nodes = trials.map(({ node, effect, ofNode }): NodeMinimality => {
     const effectMean = meanOf(metricOfSet(metrics, effect)) - means.model;
     const [best] = ofNode
@@ -198,7 +205,7 @@ export async function minimality(
         return { removed: idsOf(space, K), without: meanOf(a), with: meanOf(b), ...compare(a, b) };
       })
       .sort((a, b) => b.score - a.score);
-    const negative = isNegative(effectMean, gap);
+    const negative = isNegative(effectMean, gapOf(node));
     return { node: formatNodeId(nodeAt(space, node)), ...best, effectMean, negative };
   });
   return { ...means, nodes, forwardEquivalents: metrics.forwardEquivalents };
@@ -236,6 +243,12 @@ function circuitMetrics(
     nothing: meanOf(metricOfSet(metrics, places.nothing)),
     source: meanOf(metrics.sourceMetric),
   };
+}
+
+/** By node, source − base metric over the pairs that have it: the others have no part in its effect. */
+function gapsOfNodes(space: NodeSpace, pairs: readonly Pair[], unpatched: UnpatchedMetrics) {
+  const gaps = space.labels.map((label) => gapAt(unpatched, pairs, label));
+  return (node: number): number => gaps[locate(space, node).p];
 }
 
 function compare(a: Float64Array, b: Float64Array): Comparison {
