@@ -24,8 +24,8 @@ import { parseSites } from "../nodes/node-space.js";
 import { metricsByName } from "../prompts/metrics/by-names.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { parseMetric } from "../prompts/metrics/parse-metric.js";
-import type { Pair, PairNeeds } from "../prompts/pair.js";
-import { readPairs } from "../prompts/read-pairs.js";
+import type { Pair } from "../prompts/pair.js";
+import { readAveragedPairs, readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import type { Progress } from "../run-control.js";
 import { packageVersion } from "../version.js";
@@ -195,7 +195,9 @@ class JobInput {
     const { pairs: files, source, maxPairs, seed } = this.spec;
     const noised = typeof source === "object" && "noise" in source;
     const read = await Promise.all(
-      files.map((name) => this.#read("pairs", name, opened, { ...metric.needs, corrupted: !noised })),
+      files.map((name) =>
+        this.#read("pairs", name, (path) => readPairs(path, opened, { ...metric.needs, corrupted: !noised })),
+      ),
     );
     const all = read.flat();
     return { pairs: maxPairs === undefined ? all : samplePairs(all, maxPairs, seed), available: all.length };
@@ -217,7 +219,7 @@ class JobInput {
       ...(threads !== undefined && { threads }),
       model: { name: model, hash: "" },
       pairs: pairs.map(portablePair),
-      source: await this.#source(opened, metrics[0].needs),
+      source: await this.#source(opened),
       metrics: metrics.map(portableMetric),
       direction,
       sites: await this.inField("nodes", () => parseSites(nodes, opened.config)),
@@ -261,20 +263,22 @@ class JobInput {
     }
   }
 
-  async #source(opened: OpenedModel, needs: PairNeeds): Promise<PortableSource> {
-    const { source } = this.spec;
+  async #source(opened: OpenedModel): Promise<PortableSource> {
+    const { source, direction } = this.spec;
     if (typeof source === "string") return { kind: source };
     if ("noise" in source) {
       const { scale, ...noise } = source.noise;
       return { kind: "noise", multiple: scale, ...noise };
     }
-    const pairs = await this.#read("source.mean", source.mean, opened, needs);
+    const pairs = await this.#read("source.mean", source.mean, (path) =>
+      readAveragedPairs(path, opened, direction),
+    );
     return { kind: "mean", pairs: pairs.map(portablePair) };
   }
 
-  async #read(field: string, name: string, opened: OpenedModel, needs: PairNeeds): Promise<Pair[]> {
+  async #read(field: string, name: string, read: (path: string) => Promise<Pair[]>): Promise<Pair[]> {
     const path = this.#path(name);
-    const pairs = await this.inField(field, () => readPairs(path, opened, needs));
+    const pairs = await this.inField(field, () => read(path));
     // As the spec names the file: where it lies on this machine is no part of the job.
     return pairs.map((pair) => ({ ...pair, origin: `${name}${pair.origin.slice(path.length)}` }));
   }

@@ -40,7 +40,6 @@ export function unpackJob(job: Job, config: ModelConfig): UnpackedJob {
   const space = makeNodeSpace(config, job.sites, positionLabels(job.positions, pairs));
   const meanPairs =
     source.kind === "mean" && source.pairs ? source.pairs.map((pair) => pairOf(pair, config)) : undefined;
-  if (meanPairs) checkCorrupted(meanPairs, source.kind);
   return { pairs, metrics: [first, ...also], space, ...(meanPairs && { meanPairs }) };
 }
 

@@ -17,7 +17,7 @@ import { checkModelForMetric } from "../prompts/metrics/internal.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
-import { readPairs } from "../prompts/read-pairs.js";
+import { readAveragedPairs, readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import { REPORT_FILE } from "../report/html/write-report.js";
 import { type NoiseOptions, type NoiseSource, noisedPositions, noiseSource } from "../sources/noise.js";
@@ -105,7 +105,7 @@ export async function prepareRun(
     const all = await readPairs(options.pairs, opened, { ...metric.needs, corrupted: noise === undefined });
     for (const read of [metric, ...alsoMetrics]) checkModelForMetric(opened.config, read);
     const sourcePairs =
-      sourceFile === undefined ? undefined : await readPairs(sourceFile, opened, metric.needs);
+      sourceFile === undefined ? undefined : await readAveragedPairs(sourceFile, opened, options.direction);
     const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
     for (const read of [metric, ...alsoMetrics]) checkPairsForMetric(pairs, read);
     if (noise) for (const pair of pairs) noisedPositions(pair, noise.at);

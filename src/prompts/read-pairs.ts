@@ -4,6 +4,8 @@
  */
 
 import { InputError } from "../errors.js";
+import { resolveAveraged } from "./averaged-pair.js";
+import type { Direction } from "./direction.js";
 import { type Pair, type PairNeeds, resolvePair } from "./pair.js";
 import type { PairContext } from "./pair-tokens.js";
 import { textLines } from "./text-lines.js";
@@ -25,12 +27,34 @@ export async function readPairs(
   context: PairContext,
   needs: PairNeeds,
 ): Promise<Pair[]> {
+  return await readLines(files, (input, origin) => resolvePair(input, context, needs, origin));
+}
+
+/**
+ * Reads pairs that are only averaged over (`meanSource`): of each line one prompt, the corrupted one when noising and the clean one
+ * when denoising, or the only one that it has. Answers, roles and the like are passed over.
+ *
+ * @param files as of `readPairs`
+ * @throws InputError as `readPairs` does, for what is wrong with the prompts
+ */
+export async function readAveragedPairs(
+  files: string | readonly string[],
+  context: PairContext,
+  direction: Direction,
+): Promise<Pair[]> {
+  return await readLines(files, (input, origin) => resolveAveraged(input, context, direction, origin));
+}
+
+/** Makes a pair of the JSON of a line. */
+type Resolve = (input: unknown, origin: string) => Pair;
+
+async function readLines(files: string | readonly string[], resolve: Resolve): Promise<Pair[]> {
   const paths = typeof files === "string" ? [files] : files;
   if (paths.length === 0) throw new InputError("readPairs: expected at least 1 file, got none");
   const pairs: Pair[] = [];
   const bad: string[] = [];
   try {
-    for (const file of paths) await readFile(file, context, needs, pairs, bad);
+    for (const file of paths) await readFile(file, resolve, pairs, bad);
   } catch (error) {
     if (error instanceof InputError) throw new InputError(`readPairs: ${error.message}`);
     throw error;
@@ -44,13 +68,7 @@ export async function readPairs(
 }
 
 /** Appends the file's pairs to `pairs` and the texts of its bad lines to `bad`, up to the most that are shown. */
-async function readFile(
-  file: string,
-  context: PairContext,
-  needs: PairNeeds,
-  pairs: Pair[],
-  bad: string[],
-): Promise<void> {
+async function readFile(file: string, resolve: Resolve, pairs: Pair[], bad: string[]): Promise<void> {
   let empty = true;
   for await (const { number, text } of textLines(file)) {
     if (bad.length === MAX_BAD_LINES) return;
@@ -58,7 +76,7 @@ async function readFile(
     empty = false;
     const origin = `${file}:${number}`;
     try {
-      pairs.push(resolvePair(parseJson(text), context, needs, origin));
+      pairs.push(resolve(parseJson(text), origin));
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       bad.push(`${origin}: ${error.message}`);

@@ -328,11 +328,6 @@ describe("unpackJob", () => {
       "unpackJob: pairs:a: expected a pair with a corrupted prompt, got one without",
     ],
     [
-      "the same for a mean",
-      { source: { kind: "mean", pairs: [{ ...JOB_PAIRS[0], corrupted: undefined }] } },
-      "unpackJob: pairs:a: expected a pair with a corrupted prompt, got one without",
-    ],
-    [
       "no answers for the metric",
       { pairs: [{ ...JOB_PAIRS[0], answers: [] }] },
       'checkPairsForMetric: pairs:a: metric logit-diff expected "answers" tokens, got none',
@@ -341,6 +336,13 @@ describe("unpackJob", () => {
     const job = jobByHand(changes);
     expect(() => unpackJob(job, CONFIG)).toThrow(InputError);
     expect(() => unpackJob(job, CONFIG)).toThrow(text);
+  });
+
+  it("takes pairs that are only averaged with a prompt and nothing else", () => {
+    const [{ clean, metricPosition }] = JOB_PAIRS;
+    const pairs = [{ clean, metricPosition, answers: [], wrong: [], roles: [], origin: "prompts:1" }];
+    const { meanPairs } = unpackJob(jobByHand({ source: { kind: "mean", pairs } }), CONFIG);
+    expect(meanPairs?.map((pair) => pair.corrupted)).toEqual([clean]);
   });
 
   it("refuses residMid in a parallel block", () => {
