@@ -7,7 +7,7 @@ import { formatNodeId } from "../nodes/node-id.js";
 import { type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import type { ScoreTable } from "../nodes/score-table.js";
 import type { Direction } from "../prompts/direction.js";
-import { firstOfPair } from "../prompts/not-finite.js";
+import { beginsAt, firstOfPair } from "../prompts/not-finite.js";
 import type { Pair } from "../prompts/pair.js";
 
 /**
@@ -26,14 +26,16 @@ export async function checkEstimates(
   for (let node = 0; node < scores.size; node++) total += scores.sumAbs[node];
   if (Number.isFinite(total)) return;
   const node = lastOfWayBack(space, scores);
-  let begin = `the runs are finite, gradient or patched value are not, from ${node} on`;
   for (const pair of pairs) {
     const first = await firstOfPair(model, pair, direction);
-    if (first === undefined) continue;
-    begin = `the first value that is not finite is ${first} of ${pair.origin}`;
-    break;
+    if (!first) continue;
+    throw new RunError(
+      `estimate: expected finite estimates, got one of ${node} that is not, on ${pair.origin}: ${beginsAt(first)}`,
+    );
   }
-  throw new RunError(`estimate: expected finite estimates, got one of ${node} that is not: ${begin}`);
+  throw new RunError(
+    `estimate: expected finite estimates, got one of ${node} that is not: the runs are finite, its gradient or what is patched in is not`,
+  );
 }
 
 /** Gradients go down through the layers, so the highest node is the one where it began. */

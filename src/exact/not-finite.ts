@@ -2,7 +2,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { RunError } from "../errors.js";
-import { isAllFinite } from "../model/first-non-finite.js";
+import { isAllFinite, type NonFinite } from "../model/first-non-finite.js";
 import type { Model } from "../model/model.js";
 import type { NodeGroup, NodeSet, NodeSpace } from "../nodes/node-space.js";
 import type { Direction } from "../prompts/direction.js";
@@ -49,9 +49,9 @@ export async function checkPatched(
 async function firstOfPatched(
   model: Model,
   { pair, direction, space, nodes, replacement }: SuspectRun,
-): Promise<string | undefined> {
+): Promise<NonFinite | undefined> {
   const unpatched = await firstOfPair(model, pair, direction);
-  if (unpatched !== undefined) return unpatched;
+  if (unpatched) return unpatched;
   const values = new Map<NodeGroup, tf.Tensor>();
   try {
     await firstOfRun(model, pair, direction, "source", (layer) => (point, _layer, value) => {
@@ -60,14 +60,16 @@ async function firstOfPatched(
       return value;
     });
     for (const [{ layer, site }, value] of values) {
-      if (!isAllFinite(value)) return `one of L${layer}.${site} among the values that are patched in`;
+      if (isAllFinite(value)) continue;
+      const bad = value.dataSync().find((number) => !Number.isFinite(number));
+      return { place: `L${layer}.${site} among the values that are patched in`, value: bad ?? Number.NaN };
     }
     const rows = [{ pair, pairIndex: 0, nodes }];
     const covered = { from: 0, T: pair.clean.length };
     const first = await firstOfRun(model, pair, direction, "base", (layer) =>
       patchEdit(space, layer, rows, covered, values),
     );
-    return first === undefined ? undefined : `${first} in the patched run`;
+    return first && { ...first, place: `${first.place} of the patched run` };
   } finally {
     tf.dispose([...values.values()]);
   }

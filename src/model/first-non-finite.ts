@@ -10,6 +10,14 @@ import type { Model } from "./model.js";
 import { type HookPoint, isPerHead, siteIndex } from "./sites.js";
 import { readout } from "./transformer.js";
 
+/** The first value of a run that is not finite. */
+export interface NonFinite {
+  /** Such as "L2.neuron[100]@0" or "the final norm". */
+  readonly place: string;
+  /** NaN, Infinity or -Infinity. */
+  readonly value: number;
+}
+
 /** Whether every number is finite: 0·x is NaN for all that are not. */
 export function isAllFinite(value: tf.Tensor): boolean {
   const sum = tf.tidy(() => tf.sum(tf.mul(value, 0)));
@@ -24,34 +32,33 @@ export function isAllFinite(value: tf.Tensor): boolean {
  * @param embedded residPre of layer 0, [1, T, D]; stays the caller's
  * @param position where the logits are read
  * @param edit of the run, if it is a patched one
- * @returns such as "L2.neuron[100]@0, NaN" or "the final norm, Infinity"; undefined if all that a readout gives is finite, so that
- *   only logits can be at fault
+ * @returns undefined if all that a readout gives is finite, so that only logits can be at fault
  */
 export async function firstNonFinite(
   model: Model,
   embedded: tf.Tensor3D,
   position: number,
   edit: (layer: number) => Edit = () => (_point, _layer, value) => value,
-): Promise<string | undefined> {
+): Promise<NonFinite | undefined> {
   const context = makeBlockContext(model.config, embedded.shape[1]);
-  let found: string | undefined;
+  let found: NonFinite | undefined;
   const run = new StreamRun(context, tf.clone(embedded), {
     editOf: (layer) => {
       const own = edit(layer);
       return (point, at, value) => {
         const edited = own(point, at, value);
-        found ??= describeNonFinite(point, at, edited);
+        found ??= nonFiniteOf(point, at, edited);
         return edited;
       };
     },
   });
   try {
     await climb(model.weights, [run], model.config.layers);
-    if (found !== undefined) return found;
+    if (found) return found;
     const { final, saved } = await readout(model, run.stream, [position]);
     const bad = final.dataSync().find((value) => !Number.isFinite(value));
     tf.dispose([final, saved]);
-    return bad === undefined ? undefined : `the final norm, ${bad}`;
+    return bad === undefined ? undefined : { place: "the final norm", value: bad };
   } finally {
     run.dispose();
     disposeBlockContext(context);
@@ -59,7 +66,7 @@ export async function firstNonFinite(
 }
 
 /** @param value of one prompt, [1, …] */
-function describeNonFinite(point: HookPoint, layer: number, value: tf.Tensor): string | undefined {
+function nonFiniteOf(point: HookPoint, layer: number, value: tf.Tensor): NonFinite | undefined {
   if (isAllFinite(value)) return undefined;
   const data = value.dataSync();
   const at = data.findIndex((number) => !Number.isFinite(number));
@@ -69,5 +76,5 @@ function describeNonFinite(point: HookPoint, layer: number, value: tf.Tensor): s
   const perHead = point === "pattern" || isPerHead(point);
   const hasIndex = perHead || siteIndex(point) !== "none";
   const index = perHead ? Math.floor(row / rows) : column;
-  return `L${layer}.${point}${hasIndex ? `[${index}]` : ""}@${row % rows}, ${data[at]}`;
+  return { place: `L${layer}.${point}${hasIndex ? `[${index}]` : ""}@${row % rows}`, value: data[at] };
 }

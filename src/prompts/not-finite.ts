@@ -1,7 +1,7 @@
 /** @file What is wrong with a pair whose metric is not finite: where in which of its runs that begins. */
 
 import type { Edit } from "../model/block.js";
-import { firstNonFinite } from "../model/first-non-finite.js";
+import { firstNonFinite, type NonFinite } from "../model/first-non-finite.js";
 import type { Model } from "../model/model.js";
 import type { Direction } from "./direction.js";
 import { embedRun, type PairRun } from "./embed-run.js";
@@ -18,7 +18,7 @@ export async function firstOfRun(
   direction: Direction,
   run: PairRun,
   edit?: (layer: number) => Edit,
-): Promise<string | undefined> {
+): Promise<NonFinite | undefined> {
   const embedded = await embedRun(model, [pair], direction, run);
   try {
     return await firstNonFinite(model, embedded, pair.metricPosition, edit);
@@ -32,17 +32,17 @@ export async function firstOfPair(
   model: Model,
   pair: Pair,
   direction: Direction,
-): Promise<string | undefined> {
+): Promise<NonFinite | undefined> {
   for (const run of ["base", "source"] as const) {
     const first = await firstOfRun(model, pair, direction, run);
-    if (first !== undefined) return `${first} in the ${run} run`;
+    if (first) return { ...first, place: `${first.place} of the ${run} run` };
   }
   return undefined;
 }
 
 /** The end of a message about a metric that is not finite. */
-export function beginsAt(first: string | undefined): string {
+export function beginsAt(first: NonFinite | undefined): string {
   return first === undefined
     ? "its activations are finite, its logits are not"
-    : `the first value that is not finite is ${first}`;
+    : `values begin to be not finite at ${first.place}, which is ${first.value}`;
 }
