@@ -254,12 +254,13 @@ export class JobOutputs {
   }
 
   #measured({ baseMetric, sourceMetric }: Ranking) {
-    const { spec, metrics } = this.job;
+    const { spec, metrics, averaged } = this.job;
     const source = sourceText(this.job);
     return {
       metric: { name: metrics[0].name, base: meanOf(baseMetric), source: meanOf(sourceMetric) },
       direction: spec.direction,
       ...(source !== "prompt" && { source }),
+      ...(averaged && { averaged: averaged.lengths }),
       ...(spec.method !== "exact" && { method: spec.method }),
     };
   }

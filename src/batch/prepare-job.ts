@@ -28,6 +28,7 @@ import type { Pair } from "../prompts/pair.js";
 import { readAveragedPairs, readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import type { Progress } from "../run-control.js";
+import { notesOn } from "../sources/averaged.js";
 import { packageVersion } from "../version.js";
 import { type JobHashes, jobHashes } from "./identity.js";
 import type { Job, PortableSource } from "./job.js";
@@ -96,6 +97,7 @@ export async function prepareJob(specFile: string, options: PrepareOptions = {})
     const unpacked = await input.inField(undefined, () => unpackJob(draft, config));
     await input.inField(undefined, () => checkMethodOf(spec, config, unpacked));
     await input.inField("certify", () => checkCertify(spec, unpacked));
+    if (unpacked.averaged) for (const note of notesOn(unpacked.averaged)) options.onNotice?.(note);
     const outputFolder = await input.outputFolder();
     const backend = spec.engine === "auto" ? (await startEngine()).backend : spec.engine;
     const sized = await input.inField(undefined, () =>

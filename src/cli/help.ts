@@ -61,7 +61,9 @@ Sources: what the activations of a pair's other prompt are replaced by
 ${list([
   ["prompt", "nothing: they are patched as they are"],
   ["zero", "zeros"],
-  ["mean", "their mean over all pairs; a pairs file: over its pairs, in place of those under study"],
+  ["mean", "at each position their mean over all pairs of as many tokens; a pairs file: over its pairs,"],
+  ["", "in place of those under study, of which one prompt each is needed: corrupted when noising,"],
+  ["", "clean when denoising, or the only one"],
   ["noise", "causal tracing: the corrupted prompt is the clean one with Gaussian noise on its token"],
   ["", "embeddings at --noise-at; effects are means over --noise-draws draws. Pairs then need no"],
   ["", '"corrupted", and one that they have is not run. With --direction denoising clean'],

@@ -20,6 +20,7 @@ import type { Pair } from "../prompts/pair.js";
 import { readAveragedPairs, readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import { REPORT_FILE } from "../report/html/write-report.js";
+import { type AveragedPrompts, averagedPrompts, notesOn } from "../sources/averaged.js";
 import { type NoiseOptions, type NoiseSource, noisedPositions, noiseSource } from "../sources/noise.js";
 import { type CliContext, printNote } from "./context.js";
 import { type PlannedWork, planOfRun } from "./memory-plan.js";
@@ -49,8 +50,8 @@ export interface PreparedRun {
   /** Pairs in the files, before sampling. */
   readonly available: number;
   readonly progress: ProgressDisplay;
-  /** Pairs that --source averages over, if it names a file. */
-  readonly sourcePairs?: readonly Pair[];
+  /** What --source averages over, if it asks for a mean. */
+  readonly averaged?: AveragedPrompts;
   /** What noise --source asks for; every pair can have it. */
   readonly noise?: NoiseOptions;
   /** How effects are estimated; absent in a command that does not. */
@@ -109,6 +110,9 @@ export async function prepareRun(
     const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
     for (const read of [metric, ...alsoMetrics]) checkPairsForMetric(pairs, read);
     if (noise) for (const pair of pairs) noisedPositions(pair, noise.at);
+    const averaged =
+      sourcePairs || source === "mean" ? averagedPrompts(sourcePairs ?? pairs, pairs) : undefined;
+    if (averaged) for (const note of notesOn(averaged)) printNote(note);
     return {
       command,
       options,
@@ -120,7 +124,7 @@ export async function prepareRun(
       pairs,
       available: all.length,
       progress,
-      ...(sourcePairs && { sourcePairs }),
+      ...(averaged && { averaged }),
       ...(noise && { noise }),
       ...(options.method && { method: options.method }),
     };

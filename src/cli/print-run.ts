@@ -5,6 +5,7 @@ import type { Certificate } from "../bounds/certificate.js";
 import { agreementLines, isOpen, openRows } from "../report/agreement-text.js";
 import { rankedTable, withSign } from "../report/ranked-table.js";
 import type { RunSummary } from "../report/summary.js";
+import { describeAveraged } from "../sources/averaged.js";
 import { printResult } from "./context.js";
 import type { OutputFiles } from "./output-folder.js";
 import { type SavedRun, SHOWN_ROWS } from "./save-run.js";
@@ -94,7 +95,15 @@ function certificateLines({ certified, nodes, claims, assumptions, cost }: Certi
 /** What was run on what. */
 export type RunHeading = Pick<
   RunSummary,
-  "model" | "pairs" | "metric" | "direction" | "source" | "embeddingDeviation" | "method" | "engine"
+  | "model"
+  | "pairs"
+  | "metric"
+  | "direction"
+  | "source"
+  | "averaged"
+  | "embeddingDeviation"
+  | "method"
+  | "engine"
 >;
 
 export function heading({ model, pairs, metric, direction, method, engine, ...run }: RunHeading): string {
@@ -105,6 +114,7 @@ export function heading({ model, pairs, metric, direction, method, engine, ...ru
     ["metric", `${metric.name}: base ${withSign(metric.base, 3)} → source ${withSign(metric.source, 3)}`],
     ["direction", `${direction}: ${DIRECTION_TEXTS[direction]}`],
     ...sourceLine(run),
+    ...(run.averaged ? [["averaged", describeAveraged(run.averaged)] as const] : []),
     ...(method ? [["method", `${method}: ${METHOD_DESCRIPTIONS[method]}`] as const] : []),
     ["engine", `${engine.backend} (${engine.device}): ${engine.reason}`],
   ]);

@@ -10,6 +10,9 @@ import type { Model } from "./model.js";
 import { type HookPoint, isPerHead, siteIndex } from "./sites.js";
 import { readout } from "./transformer.js";
 
+/** How the readout is called. */
+export const FINAL_NORM = "the final norm";
+
 /** The first value of a run that is not finite. */
 export interface NonFinite {
   /** Such as "L2.neuron[100]@0" or "the final norm". */
@@ -58,7 +61,7 @@ export async function firstNonFinite(
     const { final, saved } = await readout(model, run.stream, [position]);
     const bad = final.dataSync().find((value) => !Number.isFinite(value));
     tf.dispose([final, saved]);
-    return bad === undefined ? undefined : { place: "the final norm", value: bad };
+    return bad === undefined ? undefined : { place: FINAL_NORM, value: bad };
   } finally {
     run.dispose();
     disposeBlockContext(context);

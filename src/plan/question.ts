@@ -37,7 +37,10 @@ export interface PlanQuestion {
   readonly space: NodeSpace;
   /** The first one ranks; estimates are of it alone. */
   readonly metrics: readonly Metric[];
-  /** Pairs over whose prompts the values that are patched in are averaged; absent where they are not. */
+  /**
+   * Pairs over whose prompts the values that are patched in are averaged, those alone that are run (`averagedPrompts`); absent where
+   * they are not.
+   */
   readonly averaged?: readonly Pair[];
   /** How nodes are estimated; absent where they are not. */
   readonly method?: Method;

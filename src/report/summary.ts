@@ -7,6 +7,7 @@ import type { Method } from "../atpstar/methods.js";
 import type { Engine } from "../engine/start-engine.js";
 import type { MemorySummary } from "../plan/memory-summary.js";
 import type { Direction } from "../prompts/direction.js";
+import type { AveragedLength } from "../sources/averaged.js";
 import type { AgreementSummary } from "./agreement-text.js";
 import { writeJson } from "./atomic-file.js";
 import type { PromptSummary } from "./prompt-summary.js";
@@ -48,6 +49,8 @@ export interface RunSummary {
   readonly direction: Direction;
   /** What was patched in, or run in place of corrupted prompts, where it was not the other prompt of each pair. */
   readonly source?: string;
+  /** Where `source` is a mean: how many prompts of which length it was taken over, position by position. */
+  readonly averaged?: readonly AveragedLength[];
   /** σ, the standard deviation of all entries of the token embeddings, where `source` is noise. */
   readonly embeddingDeviation?: number;
   /** How the effects were estimated; absent when nothing was. */

@@ -341,8 +341,14 @@ describe("unpackJob", () => {
   it("takes pairs that are only averaged with a prompt and nothing else", () => {
     const [{ clean, metricPosition }] = JOB_PAIRS;
     const pairs = [{ clean, metricPosition, answers: [], wrong: [], roles: [], origin: "prompts:1" }];
-    const { meanPairs } = unpackJob(jobByHand({ source: { kind: "mean", pairs } }), CONFIG);
-    expect(meanPairs?.map((pair) => pair.corrupted)).toEqual([clean]);
+    const ofOneLength = JOB_PAIRS.filter((pair) => pair.clean.length === clean.length);
+    const job = jobByHand({ pairs: ofOneLength, source: { kind: "mean", pairs } });
+    const { averaged } = unpackJob(job, CONFIG);
+    expect(averaged?.pairs.map((pair) => pair.corrupted)).toEqual([clean]);
+    expect(averaged?.lengths).toEqual([{ tokens: clean.length, prompts: 1 }]);
+    expect(() => unpackJob({ ...job, pairs: JOB_PAIRS }, CONFIG)).toThrow(
+      "meanSource: expected a prompt of 5 tokens to average over, as many as pairs:b has, got none among 1",
+    );
   });
 
   it("refuses residMid in a parallel block", () => {

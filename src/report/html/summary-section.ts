@@ -1,5 +1,6 @@
 /** @file The run in words: what was done to which model, what was verified, what is certain, what it cost. */
 
+import { describeAveraged } from "../../sources/averaged.js";
 import { agreementLines } from "../agreement-text.js";
 import { html, type Markup } from "./markup.js";
 import { plainNumber, signedNumber } from "./number-text.js";
@@ -52,6 +53,7 @@ function runLines({
   metric,
   direction,
   source,
+  averaged,
   embeddingDeviation,
   alsoMetrics = [],
 }: About & Pick<Summary, "alsoMetrics">): Line[] {
@@ -85,6 +87,7 @@ function runLines({
             `${source}${embeddingDeviation === undefined ? "" : `, σ = ${plainNumber(embeddingDeviation)}`}`,
           ] as const,
         ]),
+    ...(averaged ? [["averaged", describeAveraged(averaged)] as const] : []),
   ];
 }
 
