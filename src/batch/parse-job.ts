@@ -7,6 +7,7 @@ import { z } from "zod";
 import { METHODS } from "../atpstar/methods.js";
 import { InputError } from "../errors.js";
 import { expected, issueText, oneOf } from "../field-errors.js";
+import { atMost, LIMITS, type Limit } from "../limits.js";
 import { SITES } from "../model/sites.js";
 import { parsePosition } from "../nodes/node-id.js";
 import { POSITION_MODES } from "../nodes/positions.js";
@@ -29,6 +30,7 @@ const integer = z.int({ error: INTEGER }).min(0, { error: INTEGER });
 const positive = z
   .int({ error: expected("a positive integer") })
   .min(1, { error: expected("a positive integer") });
+const upTo = (limit: Limit) => positive.max(limit.most, { error: expected(atMost(limit)) });
 const text = z.string({ error: TEXT }).max(LONGEST_TEXT, { error: TEXT });
 const integers = list(integer, "integers");
 const seed = z.int({ error: INTEGER }).refine((value) => (value | 0) === value, {
@@ -74,7 +76,7 @@ const sourceSchema = z.discriminatedUnion(
       multiple: z
         .number({ error: expected("a positive number") })
         .gt(0, { error: expected("a positive number") }),
-      draws: positive,
+      draws: upTo(LIMITS.noiseDraws),
       seed,
     }),
   ],
@@ -125,7 +127,7 @@ const jobSchema = z.strictObject(
   {
     atpkit: text,
     backend: oneOf(["tensorflow", "wasm"]),
-    threads: positive.optional(),
+    threads: upTo(LIMITS.threads).optional(),
     model: z.strictObject(
       { name: text, hash: text.regex(HASH, { error: expected("a SHA-256") }) },
       { error: OBJECT },
@@ -136,10 +138,15 @@ const jobSchema = z.strictObject(
     direction: oneOf(DIRECTIONS),
     sites: list(oneOf(SITES), "sites").min(1, { error: expected("at least one site") }),
     positions: oneOf(POSITION_MODES),
-    batchSize: positive,
+    batchSize: upTo(LIMITS.batchSize),
     activationBudgetBytes: positive,
     workload: z.strictObject(
-      { method: method.optional(), byPair, pairs: positive, nodes: positive },
+      {
+        method: method.optional(),
+        byPair,
+        pairs: upTo(LIMITS.shardPairs),
+        nodes: upTo(LIMITS.nodes),
+      },
       { error: OBJECT },
     ),
   },

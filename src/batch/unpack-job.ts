@@ -9,6 +9,7 @@ import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import { type AveragedPrompts, averagedPrompts } from "../sources/averaged.js";
+import { checkDrawnPairs } from "../sources/draws.js";
 import { noisedPositions } from "../sources/noise.js";
 import type { Job } from "./job.js";
 import { metricOf, pairOf } from "./portable.js";
@@ -37,7 +38,10 @@ export function unpackJob(job: Job, config: ModelConfig): UnpackedJob {
   if (!first) throw new InputError("unpackJob: expected at least one metric, got none");
   for (const metric of [first, ...also]) checkPairsForMetric(pairs, metric);
   checkCorrupted(pairs, source.kind);
-  if (source.kind === "noise") for (const pair of pairs) noisedPositions(pair, source.at);
+  if (source.kind === "noise") {
+    for (const pair of pairs) noisedPositions(pair, source.at);
+    checkDrawnPairs(pairs, source.draws);
+  }
   const space = makeNodeSpace(config, job.sites, positionLabels(job.positions, pairs));
   const meanPairs =
     source.kind === "mean" && source.pairs ? source.pairs.map((pair) => pairOf(pair, config)) : undefined;

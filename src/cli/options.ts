@@ -7,6 +7,7 @@ import { DEFAULT_INCLUSION, DEFAULT_PREVALENCE_SAMPLE } from "../bounds/certify.
 import { parseByteSize } from "../byte-size.js";
 import { InputError } from "../errors.js";
 import { parseWindowShape, type WindowShape } from "../exact/windows.js";
+import { atMost, LIMITS, type Limit } from "../limits.js";
 import {
   DEFAULT_BATCH_SIZE,
   DEFAULT_METHOD,
@@ -173,7 +174,7 @@ export function addInputOptions(command: Command): Command {
         .choices(DIRECTIONS)
         .default("noising" satisfies Direction),
     )
-    .option("--max-pairs <n>", "use a random sample of the pairs", positiveInteger)
+    .option("--max-pairs <n>", "use a random sample of the pairs", countUpTo(LIMITS.pairs))
     .option("--seed <n>", "seed of that sample, and with --confidence of all draws", integer, 0);
 }
 
@@ -198,7 +199,7 @@ export function addSourceOption(command: Command): Command {
     .option(
       "--noise-draws <n>",
       `with noise: draws that effects are averaged over (default: ${draws})`,
-      positiveInteger,
+      countUpTo(LIMITS.noiseDraws),
     )
     .option("--noise-seed <n>", `with noise: seed of the draws (default: ${seed})`, integer);
 }
@@ -247,7 +248,7 @@ export function addTopKOption(command: Command): Command {
   return command.option(
     "--top-k <n>",
     "how many of the best nodes to verify by exact patching",
-    positiveInteger,
+    countUpTo(LIMITS.nodes),
     DEFAULT_TOP_K,
   );
 }
@@ -259,7 +260,7 @@ export function addCertificateOptions(command: Command): Command {
     .option(
       "--budget <n>",
       "with --confidence: most forward equivalents, the top k in any case (default: enough)",
-      positiveNumber,
+      positiveUpTo(LIMITS.budget),
     )
     .option(
       "--inclusion <p>",
@@ -269,7 +270,7 @@ export function addCertificateOptions(command: Command): Command {
     .option(
       "--prevalence-sample <n>",
       `with --confidence: random nodes patched one by one (default: ${DEFAULT_PREVALENCE_SAMPLE})`,
-      wholeNumber,
+      wholeUpTo(LIMITS.nodes),
     );
 }
 
@@ -280,7 +281,11 @@ export function addNodeChoiceOptions(command: Command): Command {
       "--from <ranked.csv>",
       "ranked list of an earlier run: verify its first nodes, keep its estimates",
     )
-    .option("--top-k <n>", `how many nodes of that list (default: ${DEFAULT_TOP_K})`, positiveInteger);
+    .option(
+      "--top-k <n>",
+      `how many nodes of that list (default: ${DEFAULT_TOP_K})`,
+      countUpTo(LIMITS.nodes),
+    );
 }
 
 export function addCurveOptions(command: Command): Command {
@@ -309,7 +314,7 @@ export function addPathOptions(command: Command): Command {
  */
 export function addRunOptions(command: Command, results = "ranked.csv and summary.json"): Command {
   return command
-    .option("--batch-size <n>", "most prompts in one pass", positiveInteger, DEFAULT_BATCH_SIZE)
+    .option("--batch-size <n>", "most prompts in one pass", countUpTo(LIMITS.batchSize), DEFAULT_BATCH_SIZE)
     .addOption(
       new Option(
         "--activation-memory <size>",
@@ -343,7 +348,7 @@ export function addWorkersOption(command: Command): Command {
   return command.option(
     "--workers <n>",
     "processes of this machine, each with the model in its memory; results do not depend on it",
-    positiveInteger,
+    countUpTo(LIMITS.workers),
     1,
   );
 }
@@ -390,7 +395,7 @@ export function addWorkerOptions(command: Command): Command {
     .option(
       "--exit-when-idle <seconds>",
       "end after so long without a shard (default: wait)",
-      positiveInteger,
+      countUpTo(LIMITS.idleSeconds),
     )
     .option("--verbose", "say every shard, and where an unexpected error came from");
 }
@@ -417,6 +422,26 @@ function positiveNumber(text: string): number {
     throw new InvalidArgumentError("Expected a positive number.");
   }
   return value;
+}
+
+/** A positive integer within a limit. */
+function countUpTo(limit: Limit): (text: string) => number {
+  return (text) => within(limit, positiveInteger(text));
+}
+
+/** 0 or a positive integer within a limit. */
+function wholeUpTo(limit: Limit): (text: string) => number {
+  return (text) => within(limit, wholeNumber(text));
+}
+
+/** A positive number within a limit. */
+function positiveUpTo(limit: Limit): (text: string) => number {
+  return (text) => within(limit, positiveNumber(text));
+}
+
+function within(limit: Limit, value: number): number {
+  if (value <= limit.most) return value;
+  throw new InvalidArgumentError(`Expected ${atMost(limit)}.`);
 }
 
 function positionLabels(text: string): NodePosition[] {

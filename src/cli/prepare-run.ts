@@ -21,10 +21,11 @@ import { readAveragedPairs, readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import { REPORT_FILE } from "../report/html/write-report.js";
 import { type AveragedPrompts, averagedPrompts, notesOn } from "../sources/averaged.js";
+import { checkDrawnPairs } from "../sources/draws.js";
 import { type NoiseOptions, type NoiseSource, noisedPositions, noiseSource } from "../sources/noise.js";
 import { type CliContext, printNote } from "./context.js";
 import { type PlannedWork, planOfRun } from "./memory-plan.js";
-import { noiseOptions } from "./noise.js";
+import { drawsOf, noiseOptions } from "./noise.js";
 import { NAMED_SOURCES, type RunCommandOptions } from "./options.js";
 import {
   checkInputFile,
@@ -109,7 +110,10 @@ export async function prepareRun(
       sourceFile === undefined ? undefined : await readAveragedPairs(sourceFile, opened, options.direction);
     const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
     for (const read of [metric, ...alsoMetrics]) checkPairsForMetric(pairs, read);
-    if (noise) for (const pair of pairs) noisedPositions(pair, noise.at);
+    if (noise) {
+      for (const pair of pairs) noisedPositions(pair, noise.at);
+      checkDrawnPairs(pairs, drawsOf(noise));
+    }
     const averaged =
       sourcePairs || source === "mean" ? averagedPrompts(sourcePairs ?? pairs, pairs) : undefined;
     if (averaged) for (const note of notesOn(averaged)) printNote(note);

@@ -17,6 +17,7 @@
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { mersenne } from "pure-rand/generator/mersenne";
 import { InputError } from "../errors.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import type { Model } from "../model/model.js";
 import { formatNodeId } from "../nodes/node-id.js";
 import { locate, type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
@@ -273,6 +274,7 @@ function drawSubsets(circuit: NodeSet, count: number, seed: number): NodeSet[] {
   if (!Number.isInteger(count) || count < 0) {
     throw new InputError(`completeness: expected randomSubsets to be 0 or a positive integer, got ${count}`);
   }
+  checkLimit("completeness", "randomSubsets", count, LIMITS.randomSubsets);
   if ((seed | 0) !== seed) {
     throw new InputError(`completeness: expected seed to be an integer from -2^31 to 2^31 - 1, got ${seed}`);
   }

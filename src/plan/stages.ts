@@ -45,6 +45,8 @@ export interface StageBudgets {
 /** Bytes of a node in a table of sums, and in each of its flags. */
 const SCORE_BYTES = 28;
 const FLAG_BYTES = 8;
+/** A pair with the noise of one draw: an object, its positions, and what makes the noise. */
+const DRAWN_PAIR_BYTES = 512;
 /** Ranking: keys, packed for sorting, and two orders. */
 const ORDER_BYTES = 24;
 
@@ -76,6 +78,11 @@ function distributionBytes(
 ): number {
   const terms = logitTermsOf(metrics);
   return terms === 0 ? 0 : bytesOfLogits({ vocabulary, terms, budgetBytes }, rows);
+}
+
+/** Every pair once per draw of noise. */
+function drawnPairs({ pairs, draws = 1 }: PlanQuestion): MemoryPart[] {
+  return draws === 1 ? [] : [{ name: "noised pairs", bytes: DRAWN_PAIR_BYTES * draws * pairs.length }];
 }
 
 /** Where estimates are kept, and what ranking them takes. */
@@ -141,7 +148,7 @@ export function planEstimateStage(
         ),
       },
     ],
-    tables: scoreTables(question),
+    tables: [...scoreTables(question), ...drawnPairs(question)],
   };
 }
 
@@ -182,6 +189,7 @@ export function planVerifyStage(
     ),
     tables: [
       ...scoreTables(question),
+      ...drawnPairs(question),
       {
         name: "exact effects",
         bytes:
@@ -226,6 +234,7 @@ function planSetsStage(question: PlanQuestion, budgets: StageBudgets, counted: L
     tensors: patchedParts(question, planned, budgets.activationBytes),
     tables: [
       ...scoreTables(question),
+      ...drawnPairs(question),
       { name: "exact effects", bytes: FLOAT_BYTES * metrics.length * (known.patchedRuns ?? 0) },
     ],
   };
@@ -251,6 +260,7 @@ export function planCertificateStage(
     tensors: patchedParts(question, planned, budgets.activationBytes),
     tables: [
       ...scoreTables(question),
+      ...drawnPairs(question),
       { name: "estimates by pair", bytes: (2 * FLOAT_BYTES + 1) * space.size * pairs.length },
       { name: "sums of samples", bytes: SAMPLE_BYTES * space.size },
     ],

@@ -14,6 +14,7 @@ import { createHash } from "node:crypto";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import { InputError } from "../errors.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import type { Model } from "../model/model.js";
 import { type NodePosition, parsePosition } from "../nodes/node-id.js";
 import { spanInPair } from "../nodes/positions.js";
@@ -54,7 +55,7 @@ export interface NoiseSource {
 /**
  * Noise for the embeddings of a model. Holds nothing.
  * @throws InputError for no positions, one that is malformed, a multiple that is not a positive number, draws that are not a
- *   positive integer, a seed that is not an int32
+ *   positive integer or beyond their limit, a seed that is not an int32
  */
 export async function noiseSource(model: Model, options: NoiseOptions): Promise<NoiseSource> {
   checkOptions(options);
@@ -143,6 +144,7 @@ function checkOptions({ at, multiple, draws, seed }: NoiseOptions): void {
   if (draws !== undefined && (!Number.isInteger(draws) || draws < 1)) {
     throw new InputError(`noiseSource: expected draws to be a positive integer, got ${draws}`);
   }
+  if (draws !== undefined) checkLimit("noiseSource", "draws", draws, LIMITS.noiseDraws);
   if (seed !== undefined && (seed | 0) !== seed) {
     throw new InputError(`noiseSource: expected seed to be an integer from -2^31 to 2^31 - 1, got ${seed}`);
   }
