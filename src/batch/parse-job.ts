@@ -59,7 +59,7 @@ const pairSchema = z.strictObject(
 const pairs = list(pairSchema, "pairs").min(1, { error: expected("at least one pair") });
 
 const label = z
-  .union([integer, text], { error: expected("a position or a role") })
+  .union([z.int(), text], { error: expected("a position or a role") })
   .refine((value) => parsePosition(String(value)) !== undefined, {
     error: expected('a position, a role or "*"'),
   });

@@ -63,7 +63,7 @@ const PLACE = expected('a position, a role or "*"');
 const noise = z.strictObject(
   {
     at: z
-      .array(z.union([z.int().min(0, { error: PLACE }), z.string()], { error: PLACE }), {
+      .array(z.union([z.int(), z.string()], { error: PLACE }), {
         error: expected('an array of positions, roles or "*"'),
       })
       .min(1, { error: expected('at least one position, role or "*"') })

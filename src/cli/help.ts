@@ -86,8 +86,9 @@ ${list(METHODS.map((method) => [method, METHOD_DESCRIPTIONS[method]] as const))}
 `;
 
 const NODES = `
-Nodes: L{layer}.{site}[{index}]@{position}, everything counts from 0
+Nodes: L{layer}.{site}[{index}]@{position}, everything counts from 0, negative positions from the end
   L3.z[5]@12   head 5 of layer 3 at position 12
+  L3.z[5]@-1   the same head at the last position of each pair
   L2.k[1]@end  kv-head 1 of layer 2 at the position that has the role "end"
   L4.mlpOut@*  the MLP's output in layer 4, all positions at once
 Sites: q, z have an index per head, k, v per kv-head, neuron per neuron, the others none

@@ -448,7 +448,9 @@ function positionLabels(text: string): NodePosition[] {
   return text.split(",").map((part) => {
     const position = parsePosition(part.trim());
     if (position === undefined) {
-      throw new InvalidArgumentError('Expected positions from 0 on, roles or "*", separated by commas.');
+      throw new InvalidArgumentError(
+        'Expected positions, negative ones from the end, roles or "*", separated by commas.',
+      );
     }
     return position;
   });

@@ -136,7 +136,7 @@ function checkOptions({ at, multiple, draws, seed }: NoiseOptions): void {
   }
   const wrong = at.find((label) => parsePosition(String(label)) === undefined);
   if (wrong !== undefined) {
-    throw new InputError(`noiseSource: expected positions from 0 on, names of roles or "*", got ${wrong}`);
+    throw new InputError(`noiseSource: expected positions, names of roles or "*", got ${wrong}`);
   }
   if (multiple !== undefined && !(multiple > 0 && Number.isFinite(multiple))) {
     throw new InputError(`noiseSource: expected multiple to be a positive number, got ${multiple}`);
