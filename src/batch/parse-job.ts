@@ -7,6 +7,7 @@ import { z } from "zod";
 import { METHODS } from "../atpstar/methods.js";
 import { InputError } from "../errors.js";
 import { expected, issueText, oneOf } from "../field-errors.js";
+import { isLostInFloat32 } from "../float32.js";
 import { atMost, LIMITS, type Limit } from "../limits.js";
 import { SITES } from "../model/sites.js";
 import { parsePosition } from "../nodes/node-id.js";
@@ -75,7 +76,10 @@ const sourceSchema = z.discriminatedUnion(
       at: list(label, "positions").min(1, { error: expected("at least one position") }),
       multiple: z
         .number({ error: expected("a positive number") })
-        .gt(0, { error: expected("a positive number") }),
+        .gt(0, { error: expected("a positive number") })
+        .refine((value) => !isLostInFloat32(value), {
+          error: expected("a positive number that float32 can hold"),
+        }),
       draws: upTo(LIMITS.noiseDraws),
       seed,
     }),

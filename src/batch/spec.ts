@@ -8,6 +8,7 @@ import { METHODS } from "../atpstar/methods.js";
 import type { CertifyOptions } from "../bounds/certification.js";
 import { BYTE_SIZE, parseByteSize } from "../byte-size.js";
 import { expected, oneOf } from "../field-errors.js";
+import { isLostInFloat32 } from "../float32.js";
 import { atMost, LIMITS, type Limit } from "../limits.js";
 import {
   DEFAULT_BATCH_SIZE,
@@ -69,6 +70,9 @@ const noise = z.strictObject(
       .min(1, { error: expected('at least one position, role or "*"') })
       .describe("What gets noise."),
     scale: positive
+      .refine((value) => !isLostInFloat32(value), {
+        error: expected("a positive number that float32 can hold"),
+      })
       .default(DEFAULT_NOISE.multiple)
       .describe("Standard deviation of the noise ÷ that of the token embeddings."),
     draws: countUpTo(LIMITS.noiseDraws)

@@ -6,6 +6,7 @@
 import { basename } from "node:path";
 import { z } from "zod";
 import { InputError } from "../errors.js";
+import { isLostInFloat32 } from "../float32.js";
 import { shown } from "../shown-text.js";
 import { parseJson, readText } from "./json-file.js";
 
@@ -38,9 +39,11 @@ export class ConfigFields {
     return this.#read(name, z.int().positive(), "a positive integer", fallback);
   }
 
-  /** A number above 0. */
+  /** A number above 0, which it still is in float32. */
   positive(name: string, fallback?: number): number {
-    return this.#read(name, z.number().positive(), "a positive number", fallback);
+    const value = this.#read(name, z.number().positive(), "a positive number", fallback);
+    if (isLostInFloat32(value)) throw this.error(name, "a positive number that float32 can hold");
+    return value;
   }
 
   /** @throws InputError where the field is left out */

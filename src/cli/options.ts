@@ -7,6 +7,7 @@ import { DEFAULT_INCLUSION, DEFAULT_PREVALENCE_SAMPLE } from "../bounds/certify.
 import { parseByteSize } from "../byte-size.js";
 import { InputError } from "../errors.js";
 import { parseWindowShape, type WindowShape } from "../exact/windows.js";
+import { isLostInFloat32 } from "../float32.js";
 import { atMost, LIMITS, type Limit } from "../limits.js";
 import {
   DEFAULT_BATCH_SIZE,
@@ -194,7 +195,7 @@ export function addSourceOption(command: Command): Command {
     .option(
       "--noise-scale <x>",
       `with noise: its standard deviation ÷ σ of the token embeddings (default: ${multiple})`,
-      positiveNumber,
+      float32Number,
     )
     .option(
       "--noise-draws <n>",
@@ -442,6 +443,13 @@ function positiveUpTo(limit: Limit): (text: string) => number {
 function within(limit: Limit, value: number): number {
   if (value <= limit.most) return value;
   throw new InvalidArgumentError(`Expected ${atMost(limit)}.`);
+}
+
+/** A positive number that the engines do not lose. */
+function float32Number(text: string): number {
+  const value = positiveNumber(text);
+  if (!isLostInFloat32(value)) return value;
+  throw new InvalidArgumentError("Expected a positive number that float32 can hold.");
 }
 
 function positionLabels(text: string): NodePosition[] {

@@ -40,9 +40,12 @@ export async function firstOfPair(
   return undefined;
 }
 
-/** The end of a message about a metric that is not finite. */
-export function beginsAt(first: NonFinite | undefined): string {
+/**
+ * The end of a message about a metric that is not finite.
+ * @param readOff what is read off the activations
+ */
+export function beginsAt(first: NonFinite | undefined, readOff = "logits"): string {
   return first === undefined
-    ? "its activations are finite, its logits are not"
+    ? `its activations are finite, its ${readOff} are not`
     : `values begin to be not finite at ${first.place}, which is ${first.value}`;
 }

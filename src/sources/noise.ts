@@ -14,6 +14,7 @@ import { createHash } from "node:crypto";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import { InputError } from "../errors.js";
+import { isLostInFloat32 } from "../float32.js";
 import { checkLimit, LIMITS } from "../limits.js";
 import type { Model } from "../model/model.js";
 import { type NodePosition, parsePosition } from "../nodes/node-id.js";
@@ -67,6 +68,11 @@ export async function noiseSource(model: Model, options: NoiseOptions): Promise<
   } = options;
   const embeddingDeviation = await embeddingDeviationOf(model);
   const deviation = multiple * embeddingDeviation;
+  if (isLostInFloat32(deviation)) {
+    throw new InputError(
+      `noiseSource: expected multiple·σ to be a number that float32 can hold, got ${multiple} · ${embeddingDeviation}`,
+    );
+  }
   const { width } = model.config;
   return {
     description: describeNoise(options),
@@ -138,8 +144,10 @@ function checkOptions({ at, multiple, draws, seed }: NoiseOptions): void {
   if (wrong !== undefined) {
     throw new InputError(`noiseSource: expected positions, names of roles or "*", got ${wrong}`);
   }
-  if (multiple !== undefined && !(multiple > 0 && Number.isFinite(multiple))) {
-    throw new InputError(`noiseSource: expected multiple to be a positive number, got ${multiple}`);
+  if (multiple !== undefined && !(multiple > 0 && !isLostInFloat32(multiple))) {
+    throw new InputError(
+      `noiseSource: expected multiple to be a positive number that float32 can hold, got ${multiple}`,
+    );
   }
   if (draws !== undefined && (!Number.isInteger(draws) || draws < 1)) {
     throw new InputError(`noiseSource: expected draws to be a positive integer, got ${draws}`);

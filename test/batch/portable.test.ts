@@ -143,7 +143,7 @@ describe("metrics as data", () => {
     ],
     [
       { internal: { ...internal[2], takes: { direction: [1e300] } } },
-      "projection: expected a direction of finite float32 numbers, got 1e+300 at place 0",
+      "projection: expected a direction of numbers that float32 can hold, got 1e+300 at place 0",
     ],
     [
       { internal: { ...internal[2], reads: { point: "z", layer: 2 } } },

@@ -424,7 +424,7 @@ describe("a model without layers that do anything", () => {
     }
     for (const multiple of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
       await refused({ multiple }).toThrow(
-        `noiseSource: expected multiple to be a positive number, got ${multiple}`,
+        `noiseSource: expected multiple to be a positive number that float32 can hold, got ${multiple}`,
       );
     }
     for (const draws of [0, 1.5]) {

@@ -67,7 +67,7 @@ export async function prepareOnRuns(metric: OutputMetric, input: OnRunsInput): P
 }
 
 async function checkFinite(
-  { name }: Metric,
+  metric: Metric,
   { base, source }: UnpatchedValues,
   { model, pairs, direction }: Pick<OnRunsInput, "model" | "pairs" | "direction">,
 ): Promise<void> {
@@ -75,7 +75,7 @@ async function checkFinite(
   if (wrong < 0) return;
   const first = await firstOfPair(model, pairs[wrong], direction);
   throw new RunError(
-    `prepareOnRuns: expected a finite ${name} on both runs of ${pairs[wrong].origin}, got ${base[wrong]} (base) and ${source[wrong]} (source): ${beginsAt(first)}`,
+    `prepareOnRuns: expected a finite ${metric.name} on both runs of ${pairs[wrong].origin}, got ${base[wrong]} (base) and ${source[wrong]} (source): ${beginsAt(first, isInternal(metric) ? "projections" : "logits")}`,
   );
 }
 
