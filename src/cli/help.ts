@@ -103,7 +103,8 @@ ${columns(RANKED_HEADER, 6).replaceAll(/^ {2}/gm, "                ")}
                 estimate: the same, approximately, from gradients
                 contribution: mean over pairs of the absolute value; the ranking key
                 mean, se: signed mean over pairs and its standard error
-                recovered: mean effect ÷ (mean metric of the source − of the base runs)
+                recovered: mean effect ÷ (mean metric of the source − of the base runs of the
+                  same pairs)
                 saturation_gap: mean |QK-fixed − plain estimate|: large where softmax saturates
                 cancellation_ratio: GradDrop ÷ plain contribution, both without QK fix: large where
                 paths cancel
@@ -181,7 +182,8 @@ ${columns(PATHS_HEADER, 4).replaceAll(/^ {2}/gm, "              ")}
               effect: metric of the patched run − metric of the base run
               contribution: mean over pairs of the absolute value
               mean, se: signed mean over pairs and its standard error
-              recovered: mean effect ÷ (mean metric of the source − of the base runs)
+              recovered: mean effect ÷ (mean metric of the source − of the base runs of the
+                same pairs)
   paths.json  the same with model, pairs, metric, options, engine, cost in forward passes and seconds
 `;
 
