@@ -6,6 +6,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
+import { DEFAULT_ACTIVATION_BUDGET_BYTES } from "../src/activation-budget.js";
 import { disposeBlockContext, type Edit, makeBlockContext } from "../src/model/block.js";
 import type { Model } from "../src/model/model.js";
 import { type HookPoint, isPerHead } from "../src/model/sites.js";
@@ -62,8 +63,13 @@ export async function prepareEditedPasses(
     if (group) sourceValues.set(group, tf.keep(tf.clone(value)));
     return value;
   });
-  const onRuns = await prepareOnRuns(model, metric, [pair], direction, { base, source });
-  tf.dispose([base, source]);
+  const onRuns = await prepareOnRuns(metric, {
+    model,
+    pairs: [pair],
+    direction,
+    finals: { base, source },
+    budgetBytes: DEFAULT_ACTIVATION_BUDGET_BYTES,
+  });
 
   return {
     base: onRuns.base[0],
@@ -82,6 +88,7 @@ export async function prepareEditedPasses(
     dispose() {
       disposeBlockContext(context);
       onRuns.metric.dispose();
+      tf.dispose([base, source]);
       tf.dispose([...sourceValues.values()]);
     },
   };

@@ -57,8 +57,11 @@ async function atp(args: readonly string[], killAfter?: number): Promise<Ended> 
 
 async function bytesOf(out: string): Promise<string> {
   const hash = createHash("sha256");
-  for (const name of FINAL)
-    if (existsSync(join(out, name))) hash.update(name).update(await readFile(join(out, name)));
+  for (const name of FINAL) {
+    if (!existsSync(join(out, name))) continue;
+    const content = await readFile(join(out, name));
+    hash.update(name).update(name.endsWith(".json") ? withoutTime(content.toString()) : content);
+  }
   return hash.digest("hex").slice(0, 12);
 }
 

@@ -54,9 +54,12 @@ async function forwardPasses(pairs: readonly Pair[]): Promise<void> {
       last,
       rows.map(({ metricPosition }) => metricPosition),
     );
-    const { metric: prepared } = await prepareOnRuns(model, outputMetric, rows, "noising", {
-      base: final,
-      source: final,
+    const { metric: prepared } = await prepareOnRuns(outputMetric, {
+      model,
+      pairs: rows,
+      direction: "noising",
+      finals: { base: final, source: final },
+      budgetBytes: DEFAULT_ACTIVATION_BUDGET_BYTES,
     });
     prepared.dispose();
     tf.dispose([embedded, last, final, saved]);

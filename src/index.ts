@@ -147,7 +147,7 @@ export {
 export type { InternalMetric, Metric, MetricPosition, OutputMetric } from "./prompts/metrics/metric.js";
 export { parseMetric } from "./prompts/metrics/parse-metric.js";
 export { makePair, type Pair } from "./prompts/pair.js";
-export { type ReadPairsOptions, readPairs } from "./prompts/read-pairs.js";
+export { type ReadPairsOptions, readAveragedPairs, readPairs } from "./prompts/read-pairs.js";
 export { samplePairs } from "./prompts/sample-pairs.js";
 export { writeCertificate } from "./report/certificate-file.js";
 export { type ReportOptions, type WrittenReport, writeReport } from "./report/html/write-report.js";

@@ -16,6 +16,7 @@ import { partialOfNodes } from "./exact/partial-runs.js";
 import type { MetricOfRuns, PatchedRuns } from "./exact/patched-runs.js";
 import { scoresOfRuns } from "./exact/scores-of-runs.js";
 import { sweepNodes } from "./exact/sweep/sweep.js";
+import { checkLimit, LIMITS } from "./limits.js";
 import type { ModelConfig } from "./model/config.js";
 import type { Model } from "./model/model.js";
 import { type Site, sitesOf } from "./model/sites.js";
@@ -191,6 +192,7 @@ export async function localize(
   if (!Number.isInteger(topK) || topK < 1) {
     throw new InputError(`localize: expected topK to be a positive integer, got ${topK}`);
   }
+  checkLimit("localize", "topK", topK, LIMITS.nodes);
   if (confidence !== undefined) checkCertifiable(model, pairs, { ...options, topK, confidence });
   const estimated = await estimate(model, pairs, options);
   await onEstimates?.(estimated);

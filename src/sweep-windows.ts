@@ -1,6 +1,5 @@
 /** @file Sweeps of windows: every window of a shape over the selected nodes, patched exactly and ranked. */
 
-import { meanOf } from "./exact/pair-statistics.js";
 import { isOfPair, partialRuns } from "./exact/partial-runs.js";
 import { patchSets } from "./exact/patch-sets.js";
 import type { MetricOfRuns, PatchedRuns } from "./exact/patched-runs.js";
@@ -13,6 +12,7 @@ import type { NodePosition } from "./nodes/node-id.js";
 import type { NodeSet, NodeSpace } from "./nodes/node-space.js";
 import { orderByContribution } from "./nodes/order.js";
 import { statistics } from "./nodes/ranking.js";
+import { gapOfPairs, recoveredOf } from "./nodes/recovered.js";
 import { contribution, type ScoreTable } from "./nodes/score-table.js";
 import type { Pair } from "./prompts/pair.js";
 
@@ -59,7 +59,7 @@ export interface RankedWindow {
   /** Signed mean over pairs, and its standard error. */
   readonly effectMean: number;
   readonly effectSe?: number;
-  /** Mean effect ÷ (mean source metric − mean base metric). */
+  /** Mean effect ÷ (mean source metric − mean base metric), both over the pairs that have the window. */
   readonly recovered?: number;
   /** Pairs that have the window. */
   readonly pairs: number;
@@ -109,19 +109,19 @@ export function* rankedWindows(
   { space, shape, starts, scores, order, metrics }: WindowRanking,
   { limit = order.length }: { readonly limit?: number } = {},
 ): Generator<RankedWindow> {
-  const [{ base, source }] = metrics;
-  const gap = meanOf(source) - meanOf(base);
+  const [{ patched, ...unpatched }] = metrics;
   for (let place = 0; place < Math.min(limit, order.length); place++) {
     const at = order[place];
     const effect = statistics(scores, at);
     if (!effect) throw new Error(`rankedWindows: expected a value for window ${at}, got none`);
+    const gap = gapOfPairs(unpatched, (pair) => !Number.isNaN(patched[pair * starts.length + at]));
     yield {
       rank: place + 1,
       ...partsOfWindow(space, shape, starts[at]),
       effectContribution: effect.contribution,
       effectMean: effect.mean,
       ...(effect.se !== undefined && { effectSe: effect.se }),
-      ...(gap !== 0 && { recovered: effect.mean / gap }),
+      ...recoveredOf(effect.mean, gap),
       pairs: effect.pairs,
     };
   }

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomModel } from "../bench/random-model.js";
 import { exactEffects } from "../src/exact/patch-sets.js";
+import { pathEffects } from "../src/exact/paths/path-effects.js";
 import { sweep, verify } from "../src/localize.js";
 import type { Model } from "../src/model/model.js";
 import { makeNodeSpace } from "../src/nodes/node-space.js";
@@ -65,6 +66,30 @@ describe("sweep", () => {
       }
     }
     expect(ranking.forwardEquivalents.estimate).toBe(0);
+  });
+
+  it("takes negative positions from each pair's end, in nodes as in paths", async () => {
+    const atEnd = PAIRS.map((pair) => ({ ...pair, roles: new Map([["end", pair.clean.length - 1]]) }));
+    const values = async (position: string) => {
+      const { metrics } = await verify(model, atEnd, [`L0.residPre@${position}`, `L1.k[1]@${position}`]);
+      const ends = {
+        senders: [`L0.z[0]@${position}`],
+        receivers: [`L1.q[2]@${position}`, `L2.mlp@${position}`],
+      };
+      const control = { metric: metricByName("logit-diff"), direction: "noising", batchSize: 4 } as const;
+      const { effects } = await pathEffects(model, atEnd, { ...control, ...ends });
+      return [...metrics[0].patched, ...effects];
+    };
+    const byRole = await values("end");
+    expect(await values("-1")).toEqual(byRole);
+    expect(byRole.every(Number.isFinite)).toBe(true);
+    expect(new Set(byRole).size).toBeGreaterThan(6);
+    // The middle pair has three tokens.
+    const [first] = rankedNodes(await verify(model, PAIRS, ["L0.mlpOut@-4"]));
+    expect(first).toMatchObject({ node: "L0.mlpOut@-4", position: -4, pairs: 2 });
+    await expect(verify(model, PAIRS, ["L0.mlpOut@-6"])).rejects.toThrow(
+      "spaceOfNodes: expected a position or role that some pair has, got -6 in L0.mlpOut@-6",
+    );
   });
 
   it("takes the same nodes as verify, with the same values", async () => {

@@ -20,6 +20,7 @@ import { nextBatch, type RunControl } from "../run-control.js";
 import { drawPairs, meanOverDraws } from "../sources/draws.js";
 import type { PatchSource } from "../sources/source.js";
 import { addNone, type EstimateSinks, estimateRows } from "./fold.js";
+import { checkEstimates } from "./not-finite.js";
 import { type RecordedRuns, recordRuns } from "./runs.js";
 import { layersBelow, startOfSweep } from "./start.js";
 import type { SweepStart } from "./sweep.js";
@@ -82,7 +83,7 @@ export type Sweep = (input: SweepInput) => Promise<number>;
  * @param flags which flags the sweep adds to the scores
  * @throws InputError for a metric without a gradient, or without one on the clean run when noising; for no pairs, or
  *   pairs that lack the metric's tokens or that a noise source cannot noise
- * @throws RunError if the metric of a run is not finite
+ * @throws RunError if the metric of a run or an estimate is not finite, naming layer and site where that begins
  */
 export async function estimateInBatches(
   model: Model,
@@ -113,6 +114,7 @@ export async function estimateInBatches(
       ...(byPair && { byPair: batch.indices.map((index) => byPair[index]) }),
     };
     const { base, source, forwardEquivalents } = await estimateBatch(model, batch, options, sinks, sweep);
+    await checkEstimates(model, space, result.scores, batch.pairs, direction);
     batch.indices.forEach((index, b) => {
       result.baseMetric[index] = base[b];
       result.sourceMetric[index] = source[b];
@@ -160,7 +162,15 @@ async function estimateBatch(
   const reading = readingOf([metric], pairs, layers);
   const runs = await recordRuns(model, pairs, direction, sites, activationBudgetBytes, reading, replacement);
   try {
-    const { base, source, ...start } = await startOfSweep(model, metric, pairs, direction, runs, reading);
+    const { base, source, ...start } = await startOfSweep(
+      model,
+      metric,
+      pairs,
+      direction,
+      runs,
+      reading,
+      activationBudgetBytes,
+    );
     const below = layersBelow(metric, layers);
     const batch = { model, runs, pairs: ofBatch, draws, T, below, space, ...sinks };
     const layerBackwards = await sweep({ ...batch, ...start }).finally(() => tf.dispose({ ...start.seed }));

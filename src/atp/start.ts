@@ -15,7 +15,12 @@ import {
   type Metric,
   type OutputMetric,
 } from "../prompts/metrics/metric.js";
-import { internalOnRuns, prepareOnRuns, type UnpatchedValues } from "../prompts/metrics/on-runs.js";
+import {
+  internalOnRuns,
+  type OnRunsInput,
+  prepareOnRuns,
+  type UnpatchedValues,
+} from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
 import type { RecordedRuns } from "./runs.js";
 import type { SweepStart } from "./sweep.js";
@@ -23,6 +28,7 @@ import type { SweepStart } from "./sweep.js";
 /**
  * The metric on both runs, and its gradient.
  * @param reading what has seen the runs
+ * @param budgetBytes what products with the whole unembedding may take
  * @returns tensors owned by the caller
  * @throws RunError if the metric of a run is not finite
  */
@@ -33,20 +39,21 @@ export async function startOfSweep(
   direction: Direction,
   runs: RecordedRuns,
   { readers }: UnpatchedReading,
+  budgetBytes: number,
 ): Promise<SweepStart & UnpatchedValues> {
-  if (!isInternal(metric)) return await startAtLogits(model, metric, pairs, direction, runs);
-  return { ...internalOnRuns(metric, pairs, readers), ...startInside(model, metric, pairs) };
+  const finals = { base: runs.base.final, source: runs.source.final };
+  const input = { model, pairs, direction, finals, budgetBytes };
+  if (!isInternal(metric)) return await startAtLogits(metric, input, runs);
+  return { ...(await internalOnRuns(metric, input, readers)), ...startInside(model, metric, pairs) };
 }
 
 async function startAtLogits(
-  model: Model,
   metric: OutputMetric,
-  pairs: readonly Pair[],
-  direction: Direction,
+  input: OnRunsInput,
   runs: RecordedRuns,
 ): Promise<SweepStart & UnpatchedValues> {
-  const finals = { base: runs.base.final, source: runs.source.final };
-  const { metric: prepared, base, source } = await prepareOnRuns(model, metric, pairs, direction, finals);
+  const { model, pairs } = input;
+  const { metric: prepared, base, source } = await prepareOnRuns(metric, input);
   let dFinal: tf.Tensor2D;
   try {
     dFinal = prepared.gradient(runs.base.final);

@@ -4,21 +4,22 @@
  */
 
 import { hashOf } from "../canonical-json.js";
-import type { Job, PortablePair } from "./job.js";
+import type { Job, PortableMetric, PortablePair } from "./job.js";
 import type { NamedTask, ShardTask } from "./shard-task.js";
 
 /** What hashes and names look like. */
 export const HASH = /^[0-9a-f]{64}$/;
 
 /**
- * SHA-256 of what decides the job's numbers, 64 hexadecimal digits: all of it but what only people read (names of the model and of
- * pairs, where pairs come from) and what memory is planned for.
+ * SHA-256 of what decides the job's numbers, 64 hexadecimal digits: all of it but what only people read (names of the model, of
+ * pairs and of a metric's file, where pairs come from) and what memory is planned for.
  */
-export function hashJob({ model, pairs, source, workload: _, ...rest }: Job): string {
+export function hashJob({ model, pairs, source, metrics, workload: _, ...rest }: Job): string {
   return hashOf({
     ...rest,
     model: { hash: model.hash },
     pairs: pairs.map(withoutNames),
+    metrics: metrics.map(readOf),
     source:
       source.kind === "mean" && source.pairs ? { ...source, pairs: source.pairs.map(withoutNames) } : source,
   });
@@ -26,6 +27,13 @@ export function hashJob({ model, pairs, source, workload: _, ...rest }: Job): st
 
 function withoutNames({ name: _, origin: _origin, ...pair }: PortablePair): object {
   return pair;
+}
+
+/** What a metric reads. An internal one's name has that of the direction's file in it, and what it reads says all else. */
+function readOf(metric: PortableMetric): object {
+  if ("output" in metric) return metric;
+  const { reads, position, takes } = metric.internal;
+  return { internal: { reads, position, takes } };
 }
 
 /** By kind of shard, the hash of the job as shards of that kind read it. */

@@ -23,7 +23,7 @@ export const WORKER_PROCESS_BYTES = 2 ** 29;
  */
 export function planOfWorker(
   { source, backend, batchSize, workload: { method, byPair, ...sizes } }: Job,
-  { pairs, space, metrics, meanPairs = pairs }: UnpackedJob,
+  { pairs, space, metrics, averaged }: UnpackedJob,
   checkpoint: Checkpoint,
   budgets: Budgets,
   processBytes: number,
@@ -37,7 +37,7 @@ export function planOfWorker(
     storedBytes: checkpoint.stored.reduce((sum, { bytes }) => sum + bytes, 0),
     backend,
     pairs: longest,
-    ...(source.kind === "mean" && { averaged: meanPairs }),
+    ...(averaged && { averaged: averaged.pairs }),
     space,
     metrics,
     ...(method !== undefined && { method }),

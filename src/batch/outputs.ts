@@ -267,12 +267,13 @@ export class JobOutputs {
   }
 
   #measured({ baseMetric, sourceMetric }: Ranking) {
-    const { spec, metrics } = this.job;
+    const { spec, metrics, averaged } = this.job;
     const source = sourceText(this.job);
     return {
       metric: { name: metrics[0].name, base: meanOf(baseMetric), source: meanOf(sourceMetric) },
       direction: spec.direction,
       ...(source !== "prompt" && { source }),
+      ...(averaged && { averaged: averaged.lengths }),
       ...(spec.method !== "exact" && { method: spec.method }),
     };
   }
@@ -290,20 +291,20 @@ function withField(agreement: Agreement | undefined, specFile: string): Agreemen
   };
 }
 
-function questionOfJob({ job, pairs, metrics, meanPairs }: PreparedJob): Question {
+function questionOfJob({ job, pairs, metrics, averaged }: PreparedJob): Question {
   return questionOf({
     modelHash: job.model.hash,
     pairs,
     metric: metrics[0],
     direction: job.direction,
-    source: askedSource(job.source, meanPairs),
+    source: askedSource(job.source, averaged),
   });
 }
 
-function askedSource(source: PortableSource, meanPairs: PreparedJob["meanPairs"]): AskedSource {
+function askedSource(source: PortableSource, averaged: PreparedJob["averaged"]): AskedSource {
   if (source.kind === "noise") return { kind: "noise", noise: source };
-  if (source.kind === "mean") return { kind: "mean", ...(meanPairs && { pairs: meanPairs }) };
-  return { kind: source.kind };
+  if (averaged) return { kind: "mean", pairs: averaged.pairs };
+  return { kind: source.kind === "zero" ? "zero" : "prompt" };
 }
 
 /** What decides the results beside the question; how the work is divided does not. */

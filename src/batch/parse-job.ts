@@ -7,6 +7,8 @@ import { z } from "zod";
 import { METHODS } from "../atpstar/methods.js";
 import { InputError } from "../errors.js";
 import { expected, issueText, oneOf } from "../field-errors.js";
+import { isLostInFloat32 } from "../float32.js";
+import { atMost, LIMITS, type Limit } from "../limits.js";
 import { SITES } from "../model/sites.js";
 import { parsePosition } from "../nodes/node-id.js";
 import { POSITION_MODES } from "../nodes/positions.js";
@@ -29,6 +31,7 @@ const integer = z.int({ error: INTEGER }).min(0, { error: INTEGER });
 const positive = z
   .int({ error: expected("a positive integer") })
   .min(1, { error: expected("a positive integer") });
+const upTo = (limit: Limit) => positive.max(limit.most, { error: expected(atMost(limit)) });
 const text = z.string({ error: TEXT }).max(LONGEST_TEXT, { error: TEXT });
 const integers = list(integer, "integers");
 const seed = z.int({ error: INTEGER }).refine((value) => (value | 0) === value, {
@@ -57,7 +60,7 @@ const pairSchema = z.strictObject(
 const pairs = list(pairSchema, "pairs").min(1, { error: expected("at least one pair") });
 
 const label = z
-  .union([integer, text], { error: expected("a position or a role") })
+  .union([z.int(), text], { error: expected("a position or a role") })
   .refine((value) => parsePosition(String(value)) !== undefined, {
     error: expected('a position, a role or "*"'),
   });
@@ -73,8 +76,11 @@ const sourceSchema = z.discriminatedUnion(
       at: list(label, "positions").min(1, { error: expected("at least one position") }),
       multiple: z
         .number({ error: expected("a positive number") })
-        .gt(0, { error: expected("a positive number") }),
-      draws: positive,
+        .gt(0, { error: expected("a positive number") })
+        .refine((value) => !isLostInFloat32(value), {
+          error: expected("a positive number that float32 can hold"),
+        }),
+      draws: upTo(LIMITS.noiseDraws),
       seed,
     }),
   ],
@@ -125,7 +131,7 @@ const jobSchema = z.strictObject(
   {
     atpkit: text,
     backend: oneOf(["tensorflow", "wasm"]),
-    threads: positive.optional(),
+    threads: upTo(LIMITS.threads).optional(),
     model: z.strictObject(
       { name: text, hash: text.regex(HASH, { error: expected("a SHA-256") }) },
       { error: OBJECT },
@@ -136,10 +142,15 @@ const jobSchema = z.strictObject(
     direction: oneOf(DIRECTIONS),
     sites: list(oneOf(SITES), "sites").min(1, { error: expected("at least one site") }),
     positions: oneOf(POSITION_MODES),
-    batchSize: positive,
+    batchSize: upTo(LIMITS.batchSize),
     activationBudgetBytes: positive,
     workload: z.strictObject(
-      { method: method.optional(), byPair, pairs: positive, nodes: positive },
+      {
+        method: method.optional(),
+        byPair,
+        pairs: upTo(LIMITS.shardPairs),
+        nodes: upTo(LIMITS.nodes),
+      },
       { error: OBJECT },
     ),
   },

@@ -24,11 +24,12 @@ import { parseSites } from "../nodes/node-space.js";
 import { metricsByName } from "../prompts/metrics/by-names.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { parseMetric } from "../prompts/metrics/parse-metric.js";
-import type { Pair, PairNeeds } from "../prompts/pair.js";
-import { readPairs } from "../prompts/read-pairs.js";
+import type { Pair } from "../prompts/pair.js";
+import { readAveragedPairs, readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import { checkFolder, makeFolder } from "../results/make-folder.js";
 import type { Progress } from "../run-control.js";
+import { notesOn } from "../sources/averaged.js";
 import { packageVersion } from "../version.js";
 import { type JobHashes, jobHashes } from "./identity.js";
 import type { Job, PortableSource } from "./job.js";
@@ -92,10 +93,11 @@ export async function prepareJob(specFile: string, options: PrepareOptions = {})
   try {
     const { config, tokenizer, folder: modelFolder } = opened;
     const { pairs, available } = await input.pairs(opened, metrics[0], options);
-    const draft = await input.job(opened, metrics, pairs, options);
+    const draft = await input.job(opened, metrics, pairs);
     const unpacked = await input.inField(undefined, () => unpackJob(draft, config));
     await input.inField(undefined, () => checkMethodOf(spec, config, unpacked));
     await input.inField("certify", () => checkCertify(spec, unpacked));
+    if (unpacked.averaged) for (const note of notesOn(unpacked.averaged)) options.onNotice?.(note);
     const outputFolder = await input.outputFolder();
     const backend = spec.engine === "auto" ? (await startEngine()).backend : spec.engine;
     const sized = await input.inField(undefined, () =>
@@ -199,7 +201,16 @@ class JobInput {
     const { pairs: files, source, maxPairs, seed } = this.spec;
     const noised = typeof source === "object" && "noise" in source;
     const read = await Promise.all(
-      files.map((name) => this.#read("pairs", name, opened, { ...metric.needs, corrupted: !noised }, told)),
+      files.map((name) =>
+        this.#read("pairs", name, (path) =>
+          readPairs(
+            path,
+            opened,
+            { ...metric.needs, corrupted: !noised },
+            told.onNotice && { onNotice: told.onNotice },
+          ),
+        ),
+      ),
     );
     const all = read.flat();
     return { pairs: maxPairs === undefined ? all : samplePairs(all, maxPairs, seed), available: all.length };
@@ -210,7 +221,6 @@ class JobInput {
     opened: OpenedModel,
     metrics: readonly [Metric, ...Metric[]],
     pairs: readonly Pair[],
-    told: PrepareOptions,
   ): Promise<Job> {
     const { spec } = this;
     const { model, direction, nodes, positions, method, batchSize, activationMemory, threads, engine } = spec;
@@ -222,7 +232,7 @@ class JobInput {
       ...(threads !== undefined && { threads }),
       model: { name: model, hash: "" },
       pairs: pairs.map(portablePair),
-      source: await this.#source(opened, metrics[0].needs, told),
+      source: await this.#source(opened),
       metrics: metrics.map(portableMetric),
       direction,
       sites: await this.inField("nodes", () => parseSites(nodes, opened.config)),
@@ -266,26 +276,22 @@ class JobInput {
     }
   }
 
-  async #source(opened: OpenedModel, needs: PairNeeds, told: PrepareOptions): Promise<PortableSource> {
-    const { source } = this.spec;
+  async #source(opened: OpenedModel): Promise<PortableSource> {
+    const { source, direction } = this.spec;
     if (typeof source === "string") return { kind: source };
     if ("noise" in source) {
       const { scale, ...noise } = source.noise;
       return { kind: "noise", multiple: scale, ...noise };
     }
-    const pairs = await this.#read("source.mean", source.mean, opened, needs, told);
+    const pairs = await this.#read("source.mean", source.mean, (path) =>
+      readAveragedPairs(path, opened, direction),
+    );
     return { kind: "mean", pairs: pairs.map(portablePair) };
   }
 
-  async #read(
-    field: string,
-    name: string,
-    opened: OpenedModel,
-    needs: PairNeeds,
-    { onNotice }: PrepareOptions,
-  ): Promise<Pair[]> {
+  async #read(field: string, name: string, read: (path: string) => Promise<Pair[]>): Promise<Pair[]> {
     const path = this.#path(name);
-    const pairs = await this.inField(field, () => readPairs(path, opened, needs, onNotice && { onNotice }));
+    const pairs = await this.inField(field, () => read(path));
     // As the spec names the file: where it lies on this machine is no part of the job.
     return pairs.map((pair) => ({ ...pair, origin: `${name}${pair.origin.slice(path.length)}` }));
   }

@@ -8,6 +8,8 @@ import { METHODS } from "../atpstar/methods.js";
 import type { CertifyOptions } from "../bounds/certification.js";
 import { BYTE_SIZE, parseByteSize } from "../byte-size.js";
 import { expected, oneOf } from "../field-errors.js";
+import { isLostInFloat32 } from "../float32.js";
+import { atMost, LIMITS, type Limit } from "../limits.js";
 import {
   DEFAULT_BATCH_SIZE,
   DEFAULT_METHOD,
@@ -30,7 +32,11 @@ export const DEFAULT_RETRIES = 2;
 
 const text = (what: string) => z.string({ error: expected(what) }).min(1, { error: expected(what) });
 const COUNT = expected("a positive integer");
-const count = z.int({ error: COUNT }).min(1, { error: COUNT });
+const countUpTo = (limit: Limit) =>
+  z
+    .int({ error: COUNT })
+    .min(1, { error: COUNT })
+    .max(limit.most, { error: expected(atMost(limit)) });
 const POSITIVE = expected("a positive number");
 const positive = z.number({ error: POSITIVE }).gt(0, { error: POSITIVE });
 const seed = z
@@ -58,15 +64,20 @@ const PLACE = expected('a position, a role or "*"');
 const noise = z.strictObject(
   {
     at: z
-      .array(z.union([z.int().min(0, { error: PLACE }), z.string()], { error: PLACE }), {
+      .array(z.union([z.int(), z.string()], { error: PLACE }), {
         error: expected('an array of positions, roles or "*"'),
       })
       .min(1, { error: expected('at least one position, role or "*"') })
       .describe("What gets noise."),
     scale: positive
+      .refine((value) => !isLostInFloat32(value), {
+        error: expected("a positive number that float32 can hold"),
+      })
       .default(DEFAULT_NOISE.multiple)
       .describe("Standard deviation of the noise ÷ that of the token embeddings."),
-    draws: count.default(DEFAULT_NOISE.draws).describe("Draws that an effect is averaged over."),
+    draws: countUpTo(LIMITS.noiseDraws)
+      .default(DEFAULT_NOISE.draws)
+      .describe("Draws that an effect is averaged over."),
     seed: seed.default(DEFAULT_NOISE.seed),
   },
   { error: expected("an object with `at`") },
@@ -83,16 +94,17 @@ const source = z.union(
 
 const shards = z.strictObject(
   {
-    pairs: count.default(DEFAULT_SHARD_PAIRS).describe("Most pairs of a shard."),
-    nodes: count
+    pairs: countUpTo(LIMITS.shardPairs).default(DEFAULT_SHARD_PAIRS).describe("Most pairs of a shard."),
+    nodes: countUpTo(LIMITS.nodes)
       .default(DEFAULT_SHARD_NODES)
       .describe("Most nodes of a shard that patches nodes one by one."),
-    samples: count
+    samples: countUpTo(LIMITS.shardSamples)
       .default(DEFAULT_SHARD_SAMPLES)
       .describe("Most samples of a shard of a certificate's samples."),
     retries: z
       .int({ error: expected("0 or a positive integer") })
       .min(0, { error: expected("0 or a positive integer") })
+      .max(LIMITS.retries.most, { error: expected(atMost(LIMITS.retries)) })
       .default(DEFAULT_RETRIES)
       .describe("How often a shard that failed is tried again."),
   },
@@ -107,6 +119,7 @@ const certify = z.strictObject(
       .lt(1, { error: expected("a number from 0.5 to below 1") })
       .describe("Such as 0.99."),
     budget: positive
+      .max(LIMITS.budget.most, { error: expected(atMost(LIMITS.budget)) })
       .optional()
       .describe("Most forward equivalents; by default enough for a certificate in any case."),
     inclusion: z
@@ -118,6 +131,7 @@ const certify = z.strictObject(
     prevalenceSample: z
       .int({ error: expected("0 or a positive integer") })
       .min(0, { error: expected("0 or a positive integer") })
+      .max(LIMITS.nodes.most, { error: expected(atMost(LIMITS.nodes)) })
       .optional()
       .describe("Random nodes that are patched one by one."),
     seed: seed.optional().describe("Of all draws; by default the job's seed."),
@@ -139,7 +153,7 @@ export const jobSpecSchema = z
         })
         .transform((files) => (typeof files === "string" ? [files] : files))
         .describe("Prompt pairs, JSON Lines."),
-      maxPairs: count.optional().describe("Use a random sample of the pairs."),
+      maxPairs: countUpTo(LIMITS.pairs).optional().describe("Use a random sample of the pairs."),
       seed: seed.default(0).describe("Of that sample, and of a certificate's draws."),
       direction: oneOf(DIRECTIONS)
         .default("noising")
@@ -162,7 +176,7 @@ export const jobSpecSchema = z
       verify: z
         .strictObject(
           {
-            topK: count.default(DEFAULT_TOP_K).describe("How many of the best nodes."),
+            topK: countUpTo(LIMITS.nodes).default(DEFAULT_TOP_K).describe("How many of the best nodes."),
           },
           { error: expected("an object with `topK`") },
         )
@@ -173,7 +187,9 @@ export const jobSpecSchema = z
         "Where results and shards go, relative to this file; created if missing.",
       ),
       shards: shards.prefault({}).describe("How the work is cut."),
-      batchSize: count.default(DEFAULT_BATCH_SIZE).describe("Most prompts in one pass."),
+      batchSize: countUpTo(LIMITS.batchSize)
+        .default(DEFAULT_BATCH_SIZE)
+        .describe("Most prompts in one pass."),
       activationMemory: size
         .optional()
         .describe("What the activations of one pass may take; by default 1GiB, or less with `memory`."),
@@ -185,7 +201,7 @@ export const jobSpecSchema = z
       engine: oneOf(["auto", "tensorflow", "wasm"])
         .default("auto")
         .describe("auto: native TensorFlow if it is installed where the job is started, otherwise wasm."),
-      threads: count.optional().describe("Of the engine's library, in each worker."),
+      threads: countUpTo(LIMITS.threads).optional().describe("Of the engine's library, in each worker."),
     },
     { error: expected("an object with the fields of a job") },
   )

@@ -8,6 +8,8 @@ import { metricsByName } from "../prompts/metrics/by-names.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
+import { type AveragedPrompts, averagedPrompts } from "../sources/averaged.js";
+import { checkDrawnPairs } from "../sources/draws.js";
 import { noisedPositions } from "../sources/noise.js";
 import type { Job } from "./job.js";
 import { metricOf, pairOf } from "./portable.js";
@@ -19,8 +21,8 @@ export interface UnpackedJob {
   readonly metrics: readonly [Metric, ...Metric[]];
   /** Of all pairs: that of every shard. */
   readonly space: NodeSpace;
-  /** Over whose source prompts a mean is taken, where it is not the job's own pairs. */
-  readonly meanPairs?: readonly Pair[];
+  /** What a mean is taken over; absent where the source is something else. */
+  readonly averaged?: AveragedPrompts;
 }
 
 /**
@@ -36,12 +38,15 @@ export function unpackJob(job: Job, config: ModelConfig): UnpackedJob {
   if (!first) throw new InputError("unpackJob: expected at least one metric, got none");
   for (const metric of [first, ...also]) checkPairsForMetric(pairs, metric);
   checkCorrupted(pairs, source.kind);
-  if (source.kind === "noise") for (const pair of pairs) noisedPositions(pair, source.at);
+  if (source.kind === "noise") {
+    for (const pair of pairs) noisedPositions(pair, source.at);
+    checkDrawnPairs(pairs, source.draws);
+  }
   const space = makeNodeSpace(config, job.sites, positionLabels(job.positions, pairs));
   const meanPairs =
     source.kind === "mean" && source.pairs ? source.pairs.map((pair) => pairOf(pair, config)) : undefined;
-  if (meanPairs) checkCorrupted(meanPairs, source.kind);
-  return { pairs, metrics: [first, ...also], space, ...(meanPairs && { meanPairs }) };
+  const averaged = source.kind === "mean" ? averagedPrompts(meanPairs ?? pairs, pairs) : undefined;
+  return { pairs, metrics: [first, ...also], space, ...(averaged && { averaged }) };
 }
 
 function checkCorrupted(pairs: readonly Pair[], source: Job["source"]["kind"]): void {

@@ -110,7 +110,7 @@ function streamingWithin(
 
 async function sourceOf(
   { source, direction, sites, batchSize }: Job,
-  { pairs, meanPairs = pairs }: UnpackedJob,
+  { pairs, averaged }: UnpackedJob,
   model: Model,
   signal: AbortSignal | undefined,
 ): Promise<PatchSource | undefined> {
@@ -120,9 +120,9 @@ async function sourceOf(
     case "zero":
       return zeroSource();
     case "mean": {
-      // All of the job's pairs are studied, whichever a shard has: it decides whether positions are kept apart.
+      // All of the job's pairs are studied, whichever a shard has: means of all their lengths are there.
       const options = { direction, sites, batchSize, studied: pairs, ...(signal && { signal }) };
-      return await meanSource(model, meanPairs, options);
+      return await meanSource(model, averaged?.pairs ?? pairs, options);
     }
     case "noise": {
       const { at, multiple, draws, seed } = source;

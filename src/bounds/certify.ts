@@ -5,6 +5,7 @@
 import { InputError } from "../errors.js";
 import { costOfNodes } from "../exact/cost-ahead.js";
 import type { ExactOptions } from "../exact/patch-sets.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import type { ModelConfig } from "../model/config.js";
 import type { Model } from "../model/model.js";
 import { joinVerified, type Ranking, rankNodes } from "../nodes/ranking.js";
@@ -125,4 +126,6 @@ export function checkCertifyOptions(
     "prevalenceSample to be 0 or a positive integer",
     prevalenceSample,
   );
+  checkLimit("certify", "prevalenceSample", prevalenceSample, LIMITS.nodes);
+  if (budget !== undefined) checkLimit("certify", "budget", budget, LIMITS.budget);
 }

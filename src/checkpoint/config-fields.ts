@@ -6,6 +6,7 @@
 import { basename } from "node:path";
 import { z } from "zod";
 import { InputError } from "../errors.js";
+import { isLostInFloat32 } from "../float32.js";
 import { shown } from "../shown-text.js";
 import { parseJsonObject, readText } from "./json-file.js";
 
@@ -60,9 +61,11 @@ export class ConfigFields {
     throw this.error(name, `${expected} (${because})`);
   }
 
-  /** A number above 0. */
+  /** A number above 0, which it still is in float32. */
   positive(name: string, fallback?: number): number {
-    return this.#read(name, z.number().positive(), "a positive number", fallback);
+    const value = this.#read(name, z.number().positive(), "a positive number", fallback);
+    if (isLostInFloat32(value)) throw this.error(name, "a positive number that float32 can hold");
+    return value;
   }
 
   /** @throws InputError where the field is left out */

@@ -16,7 +16,7 @@ const SLOW_BYTES = 2 ** 31;
 
 /** Hashes the model, which is remembered for as long as its files stay as they are. */
 export async function askedBy(
-  { opened, options, pairs, sourcePairs, metric, progress }: PreparedRun,
+  { opened, options, pairs, averaged, metric, progress }: PreparedRun,
   signal: AbortSignal,
 ): Promise<Question> {
   const { hash } = await hashModel(opened.folder, {
@@ -32,16 +32,15 @@ export async function askedBy(
     pairs,
     metric,
     direction: options.direction,
-    source: askedSource(options, sourcePairs),
+    source: askedSource(options, averaged),
   });
 }
 
-function askedSource(options: RunCommandOptions, sourcePairs: PreparedRun["sourcePairs"]): AskedSource {
+function askedSource(options: RunCommandOptions, averaged: PreparedRun["averaged"]): AskedSource {
   const noise = noiseOptions(options);
   if (noise) return { kind: "noise", noise };
-  if (sourcePairs) return { kind: "mean", pairs: sourcePairs };
-  const { source = "prompt" } = options;
-  return { kind: source === "mean" || source === "zero" ? source : "prompt" };
+  if (averaged) return { kind: "mean", pairs: averaged.pairs };
+  return { kind: options.source === "zero" ? "zero" : "prompt" };
 }
 
 /** What people call the parts of a run's question. */

@@ -61,7 +61,9 @@ Sources: what the activations of a pair's other prompt are replaced by
 ${list([
   ["prompt", "nothing: they are patched as they are"],
   ["zero", "zeros"],
-  ["mean", "their mean over all pairs; a pairs file: over its pairs, in place of those under study"],
+  ["mean", "at each position their mean over all pairs of as many tokens; a pairs file: over its pairs,"],
+  ["", "in place of those under study, of which one prompt each is needed: corrupted when noising,"],
+  ["", "clean when denoising, or the only one"],
   ["noise", "causal tracing: the corrupted prompt is the clean one with Gaussian noise on its token"],
   ["", "embeddings at --noise-at; effects are means over --noise-draws draws. Pairs then need no"],
   ["", '"corrupted", and one that they have is not run. With --direction denoising clean'],
@@ -84,8 +86,9 @@ ${list(METHODS.map((method) => [method, METHOD_DESCRIPTIONS[method]] as const))}
 `;
 
 const NODES = `
-Nodes: L{layer}.{site}[{index}]@{position}, everything counts from 0
+Nodes: L{layer}.{site}[{index}]@{position}, everything counts from 0, negative positions from the end
   L3.z[5]@12   head 5 of layer 3 at position 12
+  L3.z[5]@-1   the same head at the last position of each pair
   L2.k[1]@end  kv-head 1 of layer 2 at the position that has the role "end"
   L4.mlpOut@*  the MLP's output in layer 4, all positions at once
 Sites: q, z have an index per head, k, v per kv-head, neuron per neuron, the others none
@@ -100,7 +103,8 @@ ${columns(RANKED_HEADER, 6).replaceAll(/^ {2}/gm, "                ")}
                 estimate: the same, approximately, from gradients
                 contribution: mean over pairs of the absolute value; the ranking key
                 mean, se: signed mean over pairs and its standard error
-                recovered: mean effect ÷ (mean metric of the source − of the base runs)
+                recovered: mean effect ÷ (mean metric of the source − of the base runs of the
+                  same pairs)
                 saturation_gap: mean |QK-fixed − plain estimate|: large where softmax saturates
                 cancellation_ratio: GradDrop ÷ plain contribution, both without QK fix: large where
                 paths cancel
@@ -178,7 +182,8 @@ ${columns(PATHS_HEADER, 4).replaceAll(/^ {2}/gm, "              ")}
               effect: metric of the patched run − metric of the base run
               contribution: mean over pairs of the absolute value
               mean, se: signed mean over pairs and its standard error
-              recovered: mean effect ÷ (mean metric of the source − of the base runs)
+              recovered: mean effect ÷ (mean metric of the source − of the base runs of the
+                same pairs)
   paths.json  the same with model, pairs, metric, options, engine, cost in forward passes and seconds
 `;
 

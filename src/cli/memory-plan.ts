@@ -12,12 +12,11 @@ import type { PreparedRun } from "./prepare-run.js";
 export type PlannedWork = Pick<PlanQuestion, "space" | "method" | "patches" | "certificate">;
 
 export function questionOf(
-  { opened, pairs, sourcePairs, metric, alsoMetrics, options, noise }: PreparedRun,
+  { opened, pairs, averaged, metric, alsoMetrics, options, noise }: PreparedRun,
   work: PlannedWork,
   backend: Backend,
 ): PlanQuestion {
   const { config, checkpoint } = opened;
-  const averaged = options.source === "mean" ? pairs : sourcePairs;
   return {
     ...work,
     config,
@@ -25,7 +24,7 @@ export function questionOf(
     storedBytes: checkpoint.stored.reduce((sum, { bytes }) => sum + bytes, 0),
     backend,
     pairs,
-    ...(averaged && { averaged }),
+    ...(averaged && { averaged: averaged.pairs }),
     metrics: [metric, ...alsoMetrics],
     batchSize: options.batchSize,
     draws: drawsOf(noise),

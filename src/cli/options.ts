@@ -1,12 +1,11 @@
 /** @file The options of the commands: their names, defaults and checks that need nothing but their text. */
 
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { METHODS, type Method } from "../atpstar/methods.js";
 import { DEFAULT_PREFIX } from "../batch/queue/keys.js";
 import { DEFAULT_INCLUSION, DEFAULT_PREVALENCE_SAMPLE } from "../bounds/certify.js";
-import { parseByteSize } from "../byte-size.js";
-import { InputError } from "../errors.js";
-import { parseWindowShape, type WindowShape } from "../exact/windows.js";
+import type { WindowShape } from "../exact/windows.js";
+import { LIMITS } from "../limits.js";
 import {
   DEFAULT_BATCH_SIZE,
   DEFAULT_METHOD,
@@ -14,11 +13,26 @@ import {
   DEFAULT_SITES,
   DEFAULT_TOP_K,
 } from "../localize.js";
-import { type NodePosition, parsePosition } from "../nodes/node-id.js";
+import type { NodePosition } from "../nodes/node-id.js";
 import { POSITION_MODES, type PositionMode } from "../nodes/positions.js";
 import { DIRECTIONS, type Direction } from "../prompts/direction.js";
-import { expectedMetrics, isMetricText } from "../prompts/metrics/parse-metric.js";
 import { DEFAULT_NOISE } from "../sources/noise.js";
+import {
+  byteSize,
+  countUpTo,
+  float32Number,
+  integer,
+  type LayerRange,
+  layerRange,
+  metricText,
+  positionLabels,
+  positiveNumber,
+  positiveUpTo,
+  queuePrefix,
+  wholeNumbers,
+  wholeUpTo,
+  windowShape,
+} from "./option-values.js";
 
 export const ENGINES = ["auto", "tensorflow", "wasm"] as const;
 
@@ -91,12 +105,6 @@ export interface PathCommandOptions extends RunCommandOptions {
   readonly direct?: true;
   readonly layers?: LayerRange;
   readonly freezeNorm?: true;
-}
-
-/** Both of them included. */
-export interface LayerRange {
-  readonly first: number;
-  readonly last: number;
 }
 
 export const PLANNED_COMMANDS = ["localize", "estimate", "sweep"] as const;
@@ -173,7 +181,7 @@ export function addInputOptions(command: Command): Command {
         .choices(DIRECTIONS)
         .default("noising" satisfies Direction),
     )
-    .option("--max-pairs <n>", "use a random sample of the pairs", positiveInteger)
+    .option("--max-pairs <n>", "use a random sample of the pairs", countUpTo(LIMITS.pairs))
     .option("--seed <n>", "seed of that sample, and with --confidence of all draws", integer, 0);
 }
 
@@ -193,12 +201,12 @@ export function addSourceOption(command: Command): Command {
     .option(
       "--noise-scale <x>",
       `with noise: its standard deviation ÷ σ of the token embeddings (default: ${multiple})`,
-      positiveNumber,
+      float32Number,
     )
     .option(
       "--noise-draws <n>",
       `with noise: draws that effects are averaged over (default: ${draws})`,
-      positiveInteger,
+      countUpTo(LIMITS.noiseDraws),
     )
     .option("--noise-seed <n>", `with noise: seed of the draws (default: ${seed})`, integer);
 }
@@ -247,7 +255,7 @@ export function addTopKOption(command: Command): Command {
   return command.option(
     "--top-k <n>",
     "how many of the best nodes to verify by exact patching",
-    positiveInteger,
+    countUpTo(LIMITS.nodes),
     DEFAULT_TOP_K,
   );
 }
@@ -259,7 +267,7 @@ export function addCertificateOptions(command: Command): Command {
     .option(
       "--budget <n>",
       "with --confidence: most forward equivalents, the top k in any case (default: enough)",
-      positiveNumber,
+      positiveUpTo(LIMITS.budget),
     )
     .option(
       "--inclusion <p>",
@@ -269,7 +277,7 @@ export function addCertificateOptions(command: Command): Command {
     .option(
       "--prevalence-sample <n>",
       `with --confidence: random nodes patched one by one (default: ${DEFAULT_PREVALENCE_SAMPLE})`,
-      wholeNumber,
+      wholeUpTo(LIMITS.nodes),
     );
 }
 
@@ -280,7 +288,11 @@ export function addNodeChoiceOptions(command: Command): Command {
       "--from <ranked.csv>",
       "ranked list of an earlier run: verify its first nodes, keep its estimates",
     )
-    .option("--top-k <n>", `how many nodes of that list (default: ${DEFAULT_TOP_K})`, positiveInteger);
+    .option(
+      "--top-k <n>",
+      `how many nodes of that list (default: ${DEFAULT_TOP_K})`,
+      countUpTo(LIMITS.nodes),
+    );
 }
 
 export function addCurveOptions(command: Command): Command {
@@ -309,7 +321,7 @@ export function addPathOptions(command: Command): Command {
  */
 export function addRunOptions(command: Command, results = "ranked.csv and summary.json"): Command {
   return command
-    .option("--batch-size <n>", "most prompts in one pass", positiveInteger, DEFAULT_BATCH_SIZE)
+    .option("--batch-size <n>", "most prompts in one pass", countUpTo(LIMITS.batchSize), DEFAULT_BATCH_SIZE)
     .addOption(
       new Option(
         "--activation-memory <size>",
@@ -343,7 +355,7 @@ export function addWorkersOption(command: Command): Command {
   return command.option(
     "--workers <n>",
     "processes of this machine, each with the model in its memory; results do not depend on it",
-    positiveInteger,
+    countUpTo(LIMITS.workers),
     1,
   );
 }
@@ -390,94 +402,7 @@ export function addWorkerOptions(command: Command): Command {
     .option(
       "--exit-when-idle <seconds>",
       "end after so long without a shard (default: wait)",
-      positiveInteger,
+      countUpTo(LIMITS.idleSeconds),
     )
     .option("--verbose", "say every shard, and where an unexpected error came from");
-}
-
-/** BullMQ keeps colons for itself. */
-function queuePrefix(text: string): string {
-  if (!/^[\w.-]{1,64}$/.test(text)) {
-    throw new InvalidArgumentError("Expected up to 64 letters, digits, dots, dashes and underscores.");
-  }
-  return text;
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < 1) {
-    throw new InvalidArgumentError("Expected a positive integer.");
-  }
-  return value;
-}
-
-function positiveNumber(text: string): number {
-  const value = Number(text);
-  if (!/^\d+(\.\d+)?$/.test(text) || !Number.isFinite(value) || value <= 0) {
-    throw new InvalidArgumentError("Expected a positive number.");
-  }
-  return value;
-}
-
-function positionLabels(text: string): NodePosition[] {
-  return text.split(",").map((part) => {
-    const position = parsePosition(part.trim());
-    if (position === undefined) {
-      throw new InvalidArgumentError('Expected positions from 0 on, roles or "*", separated by commas.');
-    }
-    return position;
-  });
-}
-
-function byteSize(text: string): number {
-  const bytes = parseByteSize(text);
-  if (bytes === undefined) {
-    throw new InvalidArgumentError("Expected bytes, or a number of KiB, MiB or GiB, such as 512MiB.");
-  }
-  return bytes;
-}
-
-/** The text of the error is that of the library. */
-function windowShape(text: string): WindowShape {
-  try {
-    return parseWindowShape(text);
-  } catch (error) {
-    if (error instanceof InputError) throw new InvalidArgumentError(error.message);
-    throw error;
-  }
-}
-
-/** A direction's file is read later, with the other files. */
-function metricText(text: string): string {
-  if (!isMetricText(text)) throw new InvalidArgumentError(`Expected ${expectedMetrics()}.`);
-  return text;
-}
-
-function layerRange(text: string): LayerRange {
-  const match = /^(\d+)-(\d+)$/.exec(text);
-  if (!match) throw new InvalidArgumentError("Expected two layers, such as 2-5.");
-  return { first: Number(match[1]), last: Number(match[2]) };
-}
-
-function wholeNumbers(text: string): number[] {
-  const values = text.split(",").map((part) => part.trim());
-  if (!values.every((value) => /^\d+$/.test(value) && Number.isSafeInteger(Number(value)))) {
-    throw new InvalidArgumentError("Expected whole numbers separated by commas.");
-  }
-  return values.map(Number);
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(Number(text))) {
-    throw new InvalidArgumentError("Expected 0 or a positive integer.");
-  }
-  return Number(text);
-}
-
-function integer(text: string): number {
-  const value = Number(text);
-  if (!/^-?\d+$/.test(text) || (value | 0) !== value) {
-    throw new InvalidArgumentError("Expected an integer from -2^31 to 2^31 - 1.");
-  }
-  return value;
 }

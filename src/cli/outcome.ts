@@ -1,6 +1,7 @@
 /** @file What an error means for whoever ran the command: a message and an exit code. */
 
 import { CommanderError } from "commander";
+import { withoutTrap } from "../engine/heap-error.js";
 import { InputError, RunError } from "../errors.js";
 import type { CliContext } from "./context.js";
 import { Interrupted } from "./interrupts.js";
@@ -15,7 +16,8 @@ export interface Outcome {
 }
 
 /** 1 for a run that failed, 2 for wrong input or usage, 130 and 143 for an interrupted run. */
-export function outcomeOf(error: unknown, { signal, verbose, saved }: CliContext): Outcome {
+export function outcomeOf(thrown: unknown, { signal, verbose, saved }: CliContext): Outcome {
+  const error = withoutTrap(thrown);
   const message = error instanceof Error ? error.message : String(error);
   if (signal.aborted && signal.reason instanceof Interrupted) {
     // A download that was stopped says that it will be continued.

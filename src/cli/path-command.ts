@@ -94,7 +94,7 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
           ],
           ["files", `${files.csv}, ${files.json}`],
         ]);
-        const table = pathsTable(paths.slice(0, SHOWN_ROWS));
+        const table = pathsTable(paths.slice(0, SHOWN_ROWS), run.pairs.length);
         printResult([heading(document), "", table, "", footing].join("\n"));
       });
     },

@@ -16,17 +16,19 @@ import { checkModelForMetric } from "../prompts/metrics/internal.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import { checkPairsForMetric } from "../prompts/metrics/on-runs.js";
 import type { Pair } from "../prompts/pair.js";
-import { readPairs } from "../prompts/read-pairs.js";
+import { readAveragedPairs, readPairs } from "../prompts/read-pairs.js";
 import { samplePairs } from "../prompts/sample-pairs.js";
 import { checkInputFile } from "../results/make-folder.js";
 import type { Question } from "../results/question.js";
 import { ResultsFolder } from "../results/results-folder.js";
+import { type AveragedPrompts, averagedPrompts, notesOn } from "../sources/averaged.js";
+import { checkDrawnPairs } from "../sources/draws.js";
 import { type NoiseOptions, type NoiseSource, noisedPositions, noiseSource } from "../sources/noise.js";
 import { askedBy, nameOfRun } from "./asked.js";
 import { type CliContext, printNote } from "./context.js";
 import { abandonable } from "./interrupts.js";
 import { type PlannedWork, planOfRun } from "./memory-plan.js";
-import { noiseOptions } from "./noise.js";
+import { drawsOf, noiseOptions } from "./noise.js";
 import { NAMED_SOURCES, type RunCommandOptions } from "./options.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
 import { StageClock } from "./stage-clock.js";
@@ -45,8 +47,8 @@ export interface PreparedRun {
   /** Pairs in the files, before sampling. */
   readonly available: number;
   readonly progress: ProgressDisplay;
-  /** Pairs that --source averages over, if it names a file. */
-  readonly sourcePairs?: readonly Pair[];
+  /** What --source averages over, if it asks for a mean. */
+  readonly averaged?: AveragedPrompts;
   /** What noise --source asks for; every pair can have it. */
   readonly noise?: NoiseOptions;
   /** How effects are estimated; absent in a command that does not. */
@@ -109,10 +111,16 @@ export async function prepareRun(
     const all = await readPairs(options.pairs, opened, needs, told);
     for (const read of [metric, ...alsoMetrics]) checkModelForMetric(opened.config, read);
     const sourcePairs =
-      sourceFile === undefined ? undefined : await readPairs(sourceFile, opened, metric.needs, told);
+      sourceFile === undefined ? undefined : await readAveragedPairs(sourceFile, opened, options.direction);
     const pairs = options.maxPairs === undefined ? all : samplePairs(all, options.maxPairs, options.seed);
     for (const read of [metric, ...alsoMetrics]) checkPairsForMetric(pairs, read);
-    if (noise) for (const pair of pairs) noisedPositions(pair, noise.at);
+    if (noise) {
+      for (const pair of pairs) noisedPositions(pair, noise.at);
+      checkDrawnPairs(pairs, drawsOf(noise));
+    }
+    const averaged =
+      sourcePairs || source === "mean" ? averagedPrompts(sourcePairs ?? pairs, pairs) : undefined;
+    if (averaged) for (const note of notesOn(averaged)) printNote(note);
     return {
       command,
       options,
@@ -124,7 +132,7 @@ export async function prepareRun(
       pairs,
       available: all.length,
       progress,
-      ...(sourcePairs && { sourcePairs }),
+      ...(averaged && { averaged }),
       ...(noise && { noise }),
       ...(options.method && { method: options.method }),
     };

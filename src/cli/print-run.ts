@@ -6,6 +6,7 @@ import { agreementLines, isOpen, openRows } from "../report/agreement-text.js";
 import { rankedTable, withSign } from "../report/ranked-table.js";
 import type { RunSummary } from "../report/summary.js";
 import type { ResultName } from "../results/result-files.js";
+import { describeAveraged } from "../sources/averaged.js";
 import { printResult } from "./context.js";
 import type { StartedRun } from "./prepare-run.js";
 import { type SavedRun, SHOWN_ROWS } from "./save-run.js";
@@ -53,6 +54,7 @@ export function printRun(
   const table = rankedTable(
     rows.filter(({ rank }) => rank <= SHOWN_ROWS),
     ({ rank }) => isOpen(open, rank),
+    summary.pairs.used,
   );
   printResult(
     [
@@ -91,6 +93,7 @@ export type RunHeading = Pick<
   | "metric"
   | "direction"
   | "source"
+  | "averaged"
   | "embeddingDeviation"
   | "method"
   | "engine"
@@ -106,6 +109,7 @@ export function heading({ model, pairs, metric, direction, method, engine, ...ru
     ["metric", `${metric.name}: base ${withSign(metric.base, 3)} → source ${withSign(metric.source, 3)}`],
     ["direction", `${direction}: ${DIRECTION_TEXTS[direction]}`],
     ...sourceLine(run),
+    ...(run.averaged ? [["averaged", describeAveraged(run.averaged)] as const] : []),
     ...(method ? [["method", `${method}: ${METHOD_DESCRIPTIONS[method]}`] as const] : []),
     ...listLine(run),
     ...(run.interrupted ? [["broken off", run.interrupted.text] as const] : []),

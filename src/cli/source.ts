@@ -27,7 +27,7 @@ export async function withSource(
 }
 
 async function makeSource(
-  { model, pairs, sourcePairs, noiseSource, options, runOptions }: StartedRun,
+  { model, pairs, averaged, noiseSource, options, runOptions }: StartedRun,
   sites: readonly Site[],
 ): Promise<PatchSource | undefined> {
   const { source = "prompt", direction, batchSize } = options;
@@ -35,7 +35,7 @@ async function makeSource(
   if (noiseSource) return noiseSource;
   if (source === "zero") return zeroSource();
   const { signal, onProgress } = runOptions;
-  return meanSource(model, sourcePairs ?? pairs, {
+  return meanSource(model, averaged?.pairs ?? pairs, {
     direction,
     sites,
     batchSize,

@@ -52,7 +52,7 @@ export async function runWindows(
     ],
     ["files", Object.values(written).join(", ")],
   ]);
-  printResult([heading(summary), "", windowsTable(rows), "", footing].join("\n"));
+  printResult([heading(summary), "", windowsTable(rows, run.pairs.length), "", footing].join("\n"));
 }
 
 /** Writes windows.csv and metrics.csv between the two versions of summary.json. */

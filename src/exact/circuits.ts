@@ -17,9 +17,11 @@
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { mersenne } from "pure-rand/generator/mersenne";
 import { InputError } from "../errors.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import type { Model } from "../model/model.js";
 import { formatNodeId } from "../nodes/node-id.js";
-import { type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
+import { locate, type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
+import { gapAt, type UnpatchedMetrics } from "../nodes/recovered.js";
 import type { Pair } from "../prompts/pair.js";
 import { replacesValues } from "../sources/draws.js";
 import { checkNodes, isNegative } from "./faithfulness.js";
@@ -109,7 +111,10 @@ export async function completeness(
   }));
   const metrics = await patchedMetrics(model, pairs, space, runs.sets, options);
   const means = circuitMetrics(metrics, whole);
-  const gap = (replacesValues(options.source) ? means.nothing : means.source) - means.model;
+  const gapOf = gapsOfNodes(space, pairs, {
+    base: metrics.baseMetric,
+    source: replacesValues(options.source) ? metricOfSet(metrics, whole.nothing) : metrics.sourceMetric,
+  });
   const subsets = trials.map(({ K, ofCircuit, ofModel }): Incompleteness => {
     const [a, b] = [metricOfSet(metrics, ofCircuit), metricOfSet(metrics, ofModel)];
     const effect = meanOf(b) - means.model;
@@ -118,7 +123,7 @@ export async function completeness(
       circuit: meanOf(a),
       model: meanOf(b),
       ...compare(a, b),
-      ...(K.length === 1 && { negative: isNegative(effect, gap) }),
+      ...(K.length === 1 && { negative: isNegative(effect, gapOf(K[0])) }),
     };
   });
   return {
@@ -189,7 +194,10 @@ export async function minimality(
   });
   const metrics = await patchedMetrics(model, pairs, space, runs.sets, options);
   const means = circuitMetrics(metrics, whole);
-  const gap = (replacesValues(options.source) ? means.nothing : means.source) - means.model;
+  const gapOf = gapsOfNodes(space, pairs, {
+    base: metrics.baseMetric,
+    source: replacesValues(options.source) ? metricOfSet(metrics, whole.nothing) : metrics.sourceMetric,
+  });
   const nodes = trials.map(({ node, effect, ofNode }): NodeMinimality => {
     const effectMean = meanOf(metricOfSet(metrics, effect)) - means.model;
     const [best] = ofNode
@@ -198,7 +206,7 @@ export async function minimality(
         return { removed: idsOf(space, K), without: meanOf(a), with: meanOf(b), ...compare(a, b) };
       })
       .sort((a, b) => b.score - a.score);
-    const negative = isNegative(effectMean, gap);
+    const negative = isNegative(effectMean, gapOf(node));
     return { node: formatNodeId(nodeAt(space, node)), ...best, effectMean, negative };
   });
   return { ...means, nodes, forwardEquivalents: metrics.forwardEquivalents };
@@ -238,6 +246,12 @@ function circuitMetrics(
   };
 }
 
+/** By node, source − base metric over the pairs that have it: the others have no part in its effect. */
+function gapsOfNodes(space: NodeSpace, pairs: readonly Pair[], unpatched: UnpatchedMetrics) {
+  const gaps = space.labels.map((label) => gapAt(unpatched, pairs, label));
+  return (node: number): number => gaps[locate(space, node).p];
+}
+
 function compare(a: Float64Array, b: Float64Array): Comparison {
   const differences = a.map((value, pair) => value - b[pair]);
   const difference = meanOf(differences);
@@ -260,6 +274,7 @@ function drawSubsets(circuit: NodeSet, count: number, seed: number): NodeSet[] {
   if (!Number.isInteger(count) || count < 0) {
     throw new InputError(`completeness: expected randomSubsets to be 0 or a positive integer, got ${count}`);
   }
+  checkLimit("completeness", "randomSubsets", count, LIMITS.randomSubsets);
   if ((seed | 0) !== seed) {
     throw new InputError(`completeness: expected seed to be an integer from -2^31 to 2^31 - 1, got ${seed}`);
   }

@@ -22,9 +22,10 @@
 
 import { InputError } from "../errors.js";
 import type { Model } from "../model/model.js";
-import { formatNodeId } from "../nodes/node-id.js";
+import { formatNodeId, type NodePosition } from "../nodes/node-id.js";
 import { type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import type { VerifiedNodes } from "../nodes/ranking.js";
+import { gapAt } from "../nodes/recovered.js";
 import { meanEffect } from "../nodes/score-table.js";
 import type { Pair } from "../prompts/pair.js";
 import { replacesValues } from "../sources/draws.js";
@@ -111,6 +112,8 @@ export interface Faithfulness {
  * Whether a node pushes against the behaviour: patching it moves the metric away from the source run instead of towards
  * it, sign(effect) = −sign(M_source − M_base). ("Negative name movers" in Wang et al. 2022.) A sign is all it is: whether
  * the effect is more than chance its standard error tells.
+ * @param effect sum or mean over the pairs that have the node
+ * @param gap of the same pairs
  */
 export function isNegative(effect: number, gap: number): boolean {
   return effect * gap < 0;
@@ -145,8 +148,10 @@ export async function faithfulness(
   const zero = replacesValues(options.source) ? metricOfSet(metrics, 0) : metrics.sourceMetric;
   const valueOfSet = (set: number) => curveValue(metricOfSet(metrics, set), baseMetric, zero);
   const allPatched = valueOfSet(0);
-  const gap = meanOf(zero) - meanOf(baseMetric);
-  const signed = verified && verified.nodes.length > 0 ? signedNodes(space, order, verified, gap) : undefined;
+  const unpatched = { base: baseMetric, source: zero };
+  const gapOf = (label: NodePosition) => gapAt(unpatched, pairs, label);
+  const signed =
+    verified && verified.nodes.length > 0 ? signedNodes(space, order, verified, gapOf) : undefined;
   const points = ks.map((k, at) => ({
     k,
     share: k / order.length,
@@ -229,19 +234,21 @@ function signedNodes(
   space: NodeSpace,
   order: Uint32Array,
   { nodes, scores }: VerifiedNodes,
-  gap: number,
+  gapOf: (label: NodePosition) => number,
 ): SignedNode[] {
   const rowOf = new Map(Array.from(nodes, (node, row) => [node, row]));
+  const gaps = new Map(space.labels.map((label) => [label, gapOf(label)]));
   const signed: SignedNode[] = [];
   order.forEach((node, place) => {
     const row = rowOf.get(node);
     if (row === undefined) return;
     const effectMean = meanEffect(scores, row);
+    const named = nodeAt(space, node);
     signed.push({
-      node: formatNodeId(nodeAt(space, node)),
+      node: formatNodeId(named),
       rank: place + 1,
       effectMean,
-      negative: isNegative(effectMean, gap),
+      negative: isNegative(effectMean, gaps.get(named.position) ?? Number.NaN),
     });
   });
   return signed;

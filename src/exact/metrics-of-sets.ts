@@ -4,9 +4,7 @@
  */
 
 import type { ModelConfig } from "../model/config.js";
-import type { Model } from "../model/model.js";
 import { reaches } from "../model/reach.js";
-import type { Direction } from "../prompts/direction.js";
 import { positionRead } from "../prompts/metrics/internal.js";
 import {
   type InternalReader,
@@ -17,11 +15,10 @@ import { type InternalMetric, isInternal, isOutput, type Metric } from "../promp
 import {
   internalOnRuns,
   type MetricOnRuns,
+  type OnRunsInput,
   prepareAllOnRuns,
   type UnpatchedValues,
 } from "../prompts/metrics/on-runs.js";
-import type { Pair } from "../prompts/pair.js";
-import type { BaseAndSource } from "./base-and-source.js";
 import type { PatchedRun, SetOutline } from "./plan.js";
 
 /** The metrics of one batch's unpatched runs. Owns tensors through `outputs`. */
@@ -59,19 +56,11 @@ export class MetricsOfSets {
    * @param reading what has seen the runs
    * @throws RunError if a metric of a run is not finite
    */
-  async onRuns(
-    model: Model,
-    pairs: readonly Pair[],
-    direction: Direction,
-    { baseFinal, sourceFinal }: Pick<BaseAndSource, "baseFinal" | "sourceFinal">,
-    { readers }: UnpatchedReading,
-  ): Promise<MetricsOfBatch> {
-    const byMetric = new Map<Metric, UnpatchedValues>(
-      this.internal.map((metric) => [metric, internalOnRuns(metric, pairs, readers)]),
-    );
-    const finals = { base: baseFinal, source: sourceFinal };
+  async onRuns(input: OnRunsInput, { readers }: UnpatchedReading): Promise<MetricsOfBatch> {
+    const byMetric = new Map<Metric, UnpatchedValues>();
+    for (const metric of this.internal) byMetric.set(metric, await internalOnRuns(metric, input, readers));
     const readOff = this.metrics.filter(isOutput);
-    const outputs = await prepareAllOnRuns(model, readOff, pairs, direction, finals);
+    const outputs = await prepareAllOnRuns(readOff, input);
     outputs.forEach((output, o) => {
       byMetric.set(readOff[o], output);
     });

@@ -35,6 +35,7 @@ import {
   blocksOfSets,
   type NodeSets,
 } from "./node-sets.js";
+import { checkPatched } from "./not-finite.js";
 import { PatchedChunk } from "./patched-chunk.js";
 import { MetricTable, type PatchedRuns } from "./patched-runs.js";
 import { type BatchPlan, outlineOfSet, type PatchedRun, planBatch, wavesOfRuns } from "./plan.js";
@@ -162,7 +163,13 @@ async function patchBlock(
       metrics.changesAny,
     );
     await nextBatch(options.signal);
-    const unpatched = await runUnpatched(model, plan, metrics, options, replacement);
+    const unpatched = await runUnpatched(
+      model,
+      plan,
+      metrics,
+      { ...options, activationBudgetBytes },
+      replacement,
+    );
     try {
       table.setUnpatched(indices, unpatched.values.unpatched, metrics.layers / model.config.layers);
       for (const { pairIndex, set } of plan.idle) table.setUnchanged(indices[pairIndex], first + set);
@@ -175,15 +182,15 @@ async function patchBlock(
           signal: options.signal,
           onShare: progress.share(wave.flat().length),
           async finish(chunk) {
-            const values = await chunk.read(activationBudgetBytes);
-            chunk.runs.forEach(({ pair, pairIndex, set }, r) => {
-              table.set(
-                indices[pairIndex],
-                first + set,
-                values.map((ofMetric) => ofMetric[r]),
-                () => `set ${first + set} on ${pair.origin}`,
-              );
-            });
+            const values = await chunk.read();
+            for (const [r, { pair, pairIndex, set, nodes }] of chunk.runs.entries()) {
+              const ofRun = values.map((ofMetric) => ofMetric[r]);
+              if (!ofRun.every(Number.isFinite)) {
+                const suspect = { pair, direction: options.direction, space, nodes, replacement };
+                await checkPatched(model, options.metrics, ofRun, `set ${first + set}`, suspect);
+              }
+              table.set(indices[pairIndex], first + set, ofRun);
+            }
             table.addCost(costOfChunk(model.config, metrics.layers, T, chunk.runs));
           },
         });
@@ -204,14 +211,19 @@ async function runUnpatched(
   model: Model,
   plan: BatchPlan,
   metrics: MetricsOfSets,
-  { direction }: PatchOptions,
+  {
+    direction,
+    activationBudgetBytes: budgetBytes,
+  }: PatchOptions & { readonly activationBudgetBytes: number },
   replacement?: ActivationSource,
 ): Promise<Unpatched> {
   const { pairs } = plan.batch;
   const reading = readingOf(metrics.metrics, pairs, model.config.layers);
   const runs = await runBaseAndSource(model, pairs, direction, plan, replacement, reading);
   try {
-    return { runs, values: await metrics.onRuns(model, pairs, direction, runs, reading) };
+    const finals = { base: runs.baseFinal, source: runs.sourceFinal };
+    const input = { model, pairs, direction, finals, budgetBytes };
+    return { runs, values: await metrics.onRuns(input, reading) };
   } catch (error) {
     runs.dispose();
     throw error;

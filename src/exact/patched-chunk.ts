@@ -12,7 +12,6 @@ import type { BaseAndSource } from "./base-and-source.js";
 import type { MetricsOfBatch, MetricsOfSets } from "./metrics-of-sets.js";
 import { patchEdit } from "./patch-masks.js";
 import type { PatchedRun } from "./plan.js";
-import { readMetrics } from "./read-metrics.js";
 
 /** What all patched runs of a batch of pairs work with. */
 export interface PatchedBatch {
@@ -86,17 +85,14 @@ export class PatchedChunk implements Climber {
     };
   }
 
-  /**
-   * Every metric of each run, once they have arrived.
-   * @param budgetBytes what the logits read together may take
-   */
-  async read(budgetBytes: number): Promise<Float32Array[]> {
+  /** Every metric of each run, once they have arrived. */
+  async read(): Promise<Float32Array[]> {
     const { metrics, values } = this.#batch;
-    return metrics.values(this.runs, values, this.#reader, await this.#outputs(budgetBytes));
+    return metrics.values(this.runs, values, this.#reader, await this.#outputs());
   }
 
   /** Metrics of the logits, none where only internal ones are asked for. */
-  async #outputs(budgetBytes: number): Promise<Float32Array[]> {
+  async #outputs(): Promise<Float32Array[]> {
     const { model, values } = this.#batch;
     if (!this.#underWay || values.outputs.length === 0) return [];
     const [{ position }] = this.runs;
@@ -104,7 +100,7 @@ export class PatchedChunk implements Climber {
     const positions = this.runs.map(({ pair }) => Math.max(0, pair.metricPosition - position));
     const { final, saved } = await readout(model, this.#underWay.run.stream, positions);
     try {
-      return readMetrics(values.outputs, final, this.#pairOfRow, model.config.vocabulary, budgetBytes);
+      return values.outputs.map(({ metric }) => metric.read(final, this.#pairOfRow));
     } finally {
       tf.dispose([final, saved]);
     }

@@ -1,6 +1,5 @@
 /** @file Metrics of many patched runs: what every way of patching exactly gives back, and the table it is gathered in. */
 
-import { RunError } from "../errors.js";
 import type { Metric } from "../prompts/metrics/metric.js";
 import type { UnpatchedValues } from "../prompts/metrics/on-runs.js";
 
@@ -57,18 +56,9 @@ export class MetricTable {
     for (const { patched, base } of this.#metrics) patched[pair * this.#patches + patch] = base[pair];
   }
 
-  /**
-   * @param values one per metric
-   * @param describe names the run, for the error
-   * @throws RunError if one of them is not finite
-   */
-  set(pair: number, patch: number, values: readonly number[], describe: () => string): void {
-    this.#metrics.forEach(({ name, patched }, m) => {
-      if (!Number.isFinite(values[m])) {
-        throw new RunError(
-          `exactEffects: expected a finite ${name} of every patched run, got ${values[m]} for ${describe()}`,
-        );
-      }
+  /** @param values one per metric, finite */
+  set(pair: number, patch: number, values: readonly number[]): void {
+    this.#metrics.forEach(({ patched }, m) => {
       patched[pair * this.#patches + patch] = values[m];
     });
   }

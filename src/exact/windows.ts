@@ -10,6 +10,7 @@
  */
 
 import { InputError } from "../errors.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
 import { groupOf, type NodeSet, type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import { spanInPair } from "../nodes/positions.js";
@@ -41,6 +42,7 @@ export function parseWindowShape(text: string): WindowShape {
       `parseWindowShape: expected layers or positions, a colon and a width of 2 or more, such as layers:3, got ${shown(text)}`,
     );
   }
+  checkLimit("parseWindowShape", "the width", Number(width), LIMITS.window);
   return { over, width: Number(width) };
 }
 

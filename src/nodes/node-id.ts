@@ -1,5 +1,5 @@
 /**
- * @file Node ids: `L{layer}.{site}[{index}]@{position}`, such as `L3.z[5]@12`, `L2.k[1]@s2`, `L4.mlpOut@*`.
+ * @file Node ids: `L{layer}.{site}[{index}]@{position}`, such as `L3.z[5]@12`, `L2.k[1]@s2`, `L4.mlpOut@*`, `L4.mlpOut@-1`.
  * Printing and parsing round-trip.
  */
 
@@ -7,12 +7,12 @@ import { InputError } from "../errors.js";
 import { isSite, SITES, type Site, siteIndex } from "../model/sites.js";
 import { shown } from "../shown-text.js";
 
-/** A position in the prompt, the name of a role, or "*" for all positions at once. */
+/** A position in the prompt, from each pair's end where negative (−1 is the last), the name of a role, or "*" for all at once. */
 export type NodePosition = number | string;
 
 export const ALL_POSITIONS = "*";
 
-/** A component of the model at one position, at one role, or at all positions. Everything counts from 0. */
+/** A component of the model at one position, at one role, or at all positions. Everything counts from 0, or positions from the end. */
 export interface Node {
   readonly layer: number;
   readonly site: Site;
@@ -22,7 +22,7 @@ export interface Node {
 }
 
 const ID = /^L(\d+)\.([A-Za-z]+)(?:\[(\d+)\])?@(.+)$/;
-const POSITION = /^(?:\*|\d+|[A-Za-z_][A-Za-z0-9_-]*)$/;
+const POSITION = /^(?:\*|\d+|-[1-9]\d*|[A-Za-z_][A-Za-z0-9_-]*)$/;
 
 /** The id of a node. */
 export function formatNodeId({ layer, site, index, position }: Node): string {
@@ -62,5 +62,5 @@ export function parseNodeId(id: string): Node {
 /** What stands after the "@" of a node id: a position, the name of a role, or "*"; undefined for any other text. */
 export function parsePosition(text: string): NodePosition | undefined {
   if (!POSITION.test(text)) return undefined;
-  return /^\d+$/.test(text) ? Number(text) : text;
+  return /^-?\d+$/.test(text) ? Number(text) : text;
 }

@@ -1,6 +1,6 @@
 /**
- * @file The position axis of a node space. A label is what stands after the `@` of a node id: a position, a role, or
- * `*` for all positions. In a given pair it covers a span of positions, or none.
+ * @file The position axis of a node space. A label is what stands after the `@` of a node id: a position (counted from the end of
+ * each pair where it is negative), a role, or `*` for all positions. In a given pair it covers a span of positions, or none.
  */
 
 import { InputError } from "../errors.js";
@@ -58,6 +58,9 @@ export function positionLabels(mode: PositionMode, pairs: readonly Positioned[])
 /** The positions of a pair's prompts that a label covers; undefined where the pair has no such position or role. */
 export function spanInPair(label: NodePosition, pair: Positioned): Span | undefined {
   if (label === ALL_POSITIONS) return { first: 0, end: pair.clean.length };
-  const first = typeof label === "number" ? label : pair.roles.get(label);
-  return first !== undefined && first < pair.clean.length ? { first, end: first + 1 } : undefined;
+  const { length } = pair.clean;
+  const place = typeof label === "number" ? label : pair.roles.get(label);
+  if (place === undefined) return undefined;
+  const first = place < 0 ? length + place : place;
+  return first >= 0 && first < length ? { first, end: first + 1 } : undefined;
 }

@@ -10,6 +10,7 @@ import { formatNodeId, type NodePosition } from "./node-id.js";
 import { type NodeSpace, nodeAt } from "./node-space.js";
 import { orderByContribution } from "./order.js";
 import { spanInPair } from "./positions.js";
+import { gapAt, recoveredOf } from "./recovered.js";
 import {
   cancellationRatio,
   contribution,
@@ -83,7 +84,7 @@ export interface RankedNode {
   readonly effectContribution?: number;
   readonly effectMean?: number;
   readonly effectSe?: number;
-  /** Mean effect (verified where there is one) ÷ (mean source metric − mean base metric). */
+  /** Mean effect (verified where there is one) ÷ (mean source metric − mean base metric), both over the pairs that have the node. */
   readonly recovered?: number;
   readonly verified: boolean;
   /** Pairs that have the node. */
@@ -127,7 +128,8 @@ export function* rankedNodes(
 ): Generator<RankedNode> {
   const verifiedRow = new Map(Array.from(verified?.nodes ?? [], (node, row) => [node, row]));
   const tokens = new Map(space.labels.map((label) => [label, sharedToken(label, pairs, tokenizer)]));
-  const gap = mean(sourceMetric) - mean(baseMetric);
+  const unpatched = { base: baseMetric, source: sourceMetric };
+  const gaps = new Map(space.labels.map((label) => [label, gapAt(unpatched, pairs, label)]));
   for (let place = 0; place < Math.min(limit, order.length); place++) {
     const flat = order[place];
     const node = nodeAt(space, flat);
@@ -156,7 +158,7 @@ export function* rankedNodes(
         effectMean: effect.mean,
         ...(effect.se !== undefined && { effectSe: effect.se }),
       }),
-      ...(gap !== 0 && { recovered: best.mean / gap }),
+      ...recoveredOf(best.mean, gaps.get(node.position) ?? Number.NaN),
       verified: effect !== undefined,
       pairs: best.pairs,
       ...(estimates && flagsOf(estimates, flat)),
@@ -193,10 +195,6 @@ export function statistics(scores: ScoreTable, row: number): Statistics | undefi
     ...(pairs > 1 && { se: standardError(scores, row) }),
     pairs,
   };
-}
-
-function mean(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function sharedToken(label: NodePosition, pairs: readonly Pair[], tokenizer?: Tokenizer): string | undefined {

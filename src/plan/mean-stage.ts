@@ -12,14 +12,15 @@ import type { PlanQuestion } from "./question.js";
 import type { LayerReads } from "./reads.js";
 import { largest, type MemoryPart, type StagePlan } from "./stages.js";
 
-/** What a run holds of the means until its end: one value of each site in each layer, or one for each position. */
-export function meanParts({ config, space, pairs, averaged }: PlanQuestion): MemoryPart[] {
+/** What a run holds of the means until its end: for each length one value of each site, layer and position. */
+export function meanParts({ config, space, averaged }: PlanQuestion): MemoryPart[] {
   if (averaged === undefined) return [];
-  const lengths = new Set([...averaged, ...pairs].map(({ clean }) => clean.length));
-  const [length] = lengths;
-  const rows = { B: 1, T: lengths.size === 1 ? length : 1 };
-  const sites = new Set(space.groups.map(({ site }) => site));
-  const floats = [...sites].reduce((sum, site) => sum + floatsOfSite(config, rows, site), 0);
+  const lengths = new Set(averaged.map(({ clean }) => clean.length));
+  const sites = [...new Set(space.groups.map(({ site }) => site))];
+  const floats = [...lengths].reduce(
+    (sum, T) => sum + sites.reduce((of, site) => of + floatsOfSite(config, { B: 1, T }, site), 0),
+    0,
+  );
   return [{ name: "means", bytes: FLOAT_BYTES * config.layers * floats }];
 }
 

@@ -5,7 +5,6 @@ import type { WeightsFootprint } from "../checkpoint/footprint.js";
 import type { Backend } from "../engine/start-engine.js";
 import type { ModelConfig } from "../model/config.js";
 import type { NodeSpace } from "../nodes/node-space.js";
-import { logit, logitDiff } from "../prompts/metrics/direction.js";
 import { isOutput, type Metric } from "../prompts/metrics/metric.js";
 import type { Pair } from "../prompts/pair.js";
 
@@ -38,7 +37,10 @@ export interface PlanQuestion {
   readonly space: NodeSpace;
   /** The first one ranks; estimates are of it alone. */
   readonly metrics: readonly Metric[];
-  /** Pairs over whose prompts the values that are patched in are averaged; absent where they are not. */
+  /**
+   * Pairs over whose prompts the values that are patched in are averaged, those alone that are run (`averagedPrompts`); absent where
+   * they are not.
+   */
   readonly averaged?: readonly Pair[];
   /** How nodes are estimated; absent where they are not. */
   readonly method?: Method;
@@ -63,5 +65,10 @@ export interface Budgets {
 
 /** Whether a metric needs every row of the unembedding. */
 export function needsWholeUnembedding(metrics: readonly Metric[]): boolean {
-  return metrics.some((metric) => isOutput(metric) && metric !== logitDiff && metric !== logit);
+  return logitTermsOf(metrics) > 0;
+}
+
+/** What reading the metrics, one after the other, holds at a time as large as the logits. */
+export function logitTermsOf(metrics: readonly Metric[]): number {
+  return metrics.reduce((most, metric) => Math.max(most, isOutput(metric) ? metric.logitTerms : 0), 0);
 }

@@ -8,12 +8,12 @@ import type { ModelConfig } from "../model/config.js";
 import type { Site } from "../model/sites.js";
 import type { NodeSpace } from "../nodes/node-space.js";
 import { FLOAT_BYTES, floatsForward, floatsOfSite, floatsOfStream, type Rows } from "./activations.js";
+import type { PatchedMemory } from "./verify-stage.js";
 
 export interface SetsBatch {
   /** Runs that go up side by side, at least. */
   readonly runsPerWave: number;
-  /** Bytes at the worst moment; as in `VerifyCost`. */
-  readonly memory: { readonly recorded: number; readonly runs: number; readonly layer: number };
+  readonly memory: PatchedMemory;
 }
 
 /** @param rows prompts of the unpatched runs */
@@ -38,6 +38,8 @@ export function planSetsBatch(
         config.layers * (bytesOf("residPre") + bytesOf("k") + bytesOf("v")) +
         space.groups.reduce((bytes, { site }) => bytes + bytesOf(site), 0),
       runs: FLOAT_BYTES * floatsForward(config, { B: runsInBlock, T }) + patched + resting,
+      resting,
+      arriving: runsInBlock,
       layer: FLOAT_BYTES * (floatsForward(config, rows) + 2 * floatsOfStream(config, rows)),
     },
   };

@@ -4,12 +4,14 @@ import { partsOf } from "../atpstar/methods.js";
 import type { CostAhead } from "../exact/cost-ahead.js";
 import { forwardFlops } from "../model/flops.js";
 import { batchPairs, type PairBatch } from "../prompts/buckets.js";
+import type { Metric } from "../prompts/metrics/metric.js";
+import { bytesOfLogits } from "../prompts/metrics/rows-at-once.js";
 import { FLOAT_BYTES } from "./activations.js";
 import { planEstimateBatch } from "./estimate-stage.js";
-import { needsWholeUnembedding, type PlanQuestion } from "./question.js";
+import { logitTermsOf, needsWholeUnembedding, type PlanQuestion } from "./question.js";
 import type { LayerReads, Reads } from "./reads.js";
 import { planSetsBatch } from "./sets-stage.js";
-import { planVerifyBatch } from "./verify-stage.js";
+import { type PatchedMemory, planVerifyBatch } from "./verify-stage.js";
 
 export type StageName = "mean" | "estimate" | "verify" | "certificate";
 
@@ -43,10 +45,10 @@ export interface StageBudgets {
 /** Bytes of a node in a table of sums, and in each of its flags. */
 const SCORE_BYTES = 28;
 const FLAG_BYTES = 8;
+/** A pair with the noise of one draw: an object, its positions, and what makes the noise. */
+const DRAWN_PAIR_BYTES = 512;
 /** Ranking: keys, packed for sorting, and two orders. */
 const ORDER_BYTES = 24;
-/** Terms of the vocabulary-sized distributions of a pair, forward and in their gradient. */
-const DISTRIBUTION_TERMS = 7;
 
 /** Batches of pairs, each as often as it is drawn. */
 function drawnBatches({ pairs, batchSize, draws = 1 }: PlanQuestion): PairBatch[] {
@@ -67,9 +69,20 @@ export function largest<Part extends string>(
   return batches.reduce((most, batch) => Math.max(most, batch[part]), 0);
 }
 
-function distributionBytes(question: PlanQuestion, rows: number): number {
-  if (!needsWholeUnembedding(question.metrics)) return 0;
-  return DISTRIBUTION_TERMS * FLOAT_BYTES * rows * question.config.vocabulary;
+/** What products with the whole unembedding take: as many rows at a time as fit the budget, at least one. */
+function distributionBytes(
+  { config: { vocabulary } }: PlanQuestion,
+  metrics: readonly Metric[],
+  rows: number,
+  budgetBytes: number,
+): number {
+  const terms = logitTermsOf(metrics);
+  return terms === 0 ? 0 : bytesOfLogits({ vocabulary, terms, budgetBytes }, rows);
+}
+
+/** Every pair once per draw of noise. */
+function drawnPairs({ pairs, draws = 1 }: PlanQuestion): MemoryPart[] {
+  return draws === 1 ? [] : [{ name: "noised pairs", bytes: DRAWN_PAIR_BYTES * draws * pairs.length }];
 }
 
 /** Where estimates are kept, and what ranking them takes. */
@@ -126,14 +139,16 @@ export function planEstimateStage(
         name: "distributions",
         bytes: distributionBytes(
           question,
+          metrics.slice(0, 1),
           largest(
             batches.map(({ rows }) => rows),
             "B",
           ),
+          activationBytes,
         ),
       },
     ],
-    tables: scoreTables(question),
+    tables: [...scoreTables(question), ...drawnPairs(question)],
   };
 }
 
@@ -170,9 +185,11 @@ export function planVerifyStage(
     tensors: patchedParts(
       question,
       planned.map((batch) => batch.memory),
+      activationBytes,
     ),
     tables: [
       ...scoreTables(question),
+      ...drawnPairs(question),
       {
         name: "exact effects",
         bytes:
@@ -182,17 +199,22 @@ export function planVerifyStage(
   };
 }
 
-type PatchedMemory = { readonly recorded: number; readonly runs: number; readonly layer: number };
-
-function patchedParts(question: PlanQuestion, batches: readonly PatchedMemory[]): MemoryPart[] {
-  const worst = batches.map(({ runs, layer }) => ({ runs: Math.max(runs, layer) }));
+function patchedParts(
+  question: PlanQuestion,
+  batches: readonly PatchedMemory[],
+  activationBytes: number,
+): MemoryPart[] {
+  const { metrics, batchSize } = question;
+  const running = batches.reduce((most, { runs, layer }) => Math.max(most, runs, layer), 0);
+  const resting = largest(batches, "resting");
+  const rows = Math.max(batchSize, largest(batches, "arriving"));
+  // Runs are read when they have arrived: none is in a block then.
+  const reading = distributionBytes(question, metrics, rows, activationBytes);
+  const isReadingWorst = resting + reading > running;
   return [
     { name: "recorded values", bytes: largest(batches, "recorded") },
-    { name: "patched runs", bytes: largest(worst, "runs") },
-    {
-      name: "distributions",
-      bytes: distributionBytes(question, Math.min(question.batchSize, question.pairs.length)),
-    },
+    { name: "patched runs", bytes: isReadingWorst ? resting : running },
+    { name: "distributions", bytes: isReadingWorst ? reading : 0 },
   ];
 }
 
@@ -209,9 +231,10 @@ function planSetsStage(question: PlanQuestion, budgets: StageBudgets, counted: L
     }),
     atMost: true,
     reads: counted.take(),
-    tensors: patchedParts(question, planned),
+    tensors: patchedParts(question, planned, budgets.activationBytes),
     tables: [
       ...scoreTables(question),
+      ...drawnPairs(question),
       { name: "exact effects", bytes: FLOAT_BYTES * metrics.length * (known.patchedRuns ?? 0) },
     ],
   };
@@ -234,9 +257,10 @@ export function planCertificateStage(
     flops: forwardEquivalents * flops,
     atMost: true,
     reads: counted.take(),
-    tensors: patchedParts(question, planned),
+    tensors: patchedParts(question, planned, budgets.activationBytes),
     tables: [
       ...scoreTables(question),
+      ...drawnPairs(question),
       { name: "estimates by pair", bytes: (2 * FLOAT_BYTES + 1) * space.size * pairs.length },
       { name: "sums of samples", bytes: SAMPLE_BYTES * space.size },
     ],

@@ -39,15 +39,21 @@ export interface VerifyCost {
   readonly forwardEquivalents: number;
   /** By first layer: how many waves begin there. Beside them the unpatched runs go through all layers once. */
   readonly waves: readonly number[];
-  /** Bytes at the worst moment. */
-  readonly memory: {
-    /** Values of the unpatched runs that patched ones start from and take over. */
-    readonly recorded: number;
-    /** Patched runs: those in a block and those that rest. */
-    readonly runs: number;
-    /** The unpatched runs in a layer; not at the time of patched ones. */
-    readonly layer: number;
-  };
+  readonly memory: PatchedMemory;
+}
+
+/** Bytes of patched runs at the worst moment. */
+export interface PatchedMemory {
+  /** Values of the unpatched runs that patched ones start from and take over. */
+  readonly recorded: number;
+  /** Patched runs: those in a block and those that rest. */
+  readonly runs: number;
+  /** Of these, those that rest. */
+  readonly resting: number;
+  /** The unpatched runs in a layer; not at the time of patched ones. */
+  readonly layer: number;
+  /** Runs that may arrive, and are read, together. */
+  readonly arriving: number;
 }
 
 /** Nodes of one group at one place on the position axis. */
@@ -90,6 +96,8 @@ export function planVerifyBatch(question: VerifyQuestion, batch: VerifyBatch): V
     memory: {
       recorded: recordedBytes(question, rows),
       runs: RUN_MARGIN * together + rest + bytesOfContext(config, T, T),
+      resting: rest,
+      arriving: patchedRuns,
       layer: FLOAT_BYTES * (floatsForward(config, rows) + 2 * floatsOfStream(config, rows)),
     },
   };

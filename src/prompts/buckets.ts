@@ -4,6 +4,7 @@
  */
 
 import { InputError } from "../errors.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import type { Pair } from "./pair.js";
 
 export interface PairBatch {
@@ -14,10 +15,12 @@ export interface PairBatch {
   readonly indices: readonly number[];
 }
 
-/** @throws InputError for a batch size that is not a positive integer */
+/** @throws InputError for a batch size that is not a positive integer, or beyond its limit */
 export function checkBatchSize(batchSize: number): void {
-  if (Number.isInteger(batchSize) && batchSize >= 1) return;
-  throw new InputError(`batchPairs: expected batchSize to be a positive integer, got ${batchSize}`);
+  if (!(Number.isInteger(batchSize) && batchSize >= 1)) {
+    throw new InputError(`batchPairs: expected batchSize to be a positive integer, got ${batchSize}`);
+  }
+  checkLimit("batchPairs", "batchSize", batchSize, LIMITS.batchSize);
 }
 
 /**
@@ -25,7 +28,7 @@ export function checkBatchSize(batchSize: number): void {
  * their given order, every batch full but the last one of its length.
  *
  * @param batchSize most pairs in a batch, at least 1
- * @throws InputError for a batch size that is not a positive integer
+ * @throws InputError for a batch size that is not a positive integer, or beyond its limit
  */
 export function batchPairs(pairs: readonly Pair[], batchSize: number): PairBatch[] {
   checkBatchSize(batchSize);

@@ -47,6 +47,10 @@ const PAIR_FIELDS = {
 const OBJECT = { error: expected("an object with the fields of a pair") };
 const WHOLE_PAIR = z.strictObject(PAIR_FIELDS, OBJECT);
 const NOISED_PAIR = z.strictObject({ ...PAIR_FIELDS, corrupted: PROMPT.optional() }, OBJECT);
+const AVERAGED_PAIR = z.strictObject(
+  { ...PAIR_FIELDS, clean: PROMPT.optional(), corrupted: PROMPT.optional() },
+  OBJECT,
+);
 
 /**
  * Checks the shape of one written pair.
@@ -55,7 +59,19 @@ const NOISED_PAIR = z.strictObject({ ...PAIR_FIELDS, corrupted: PROMPT.optional(
  * @throws InputError naming every field that is missing, unknown or of the wrong type
  */
 export function checkPairInput(input: unknown, needsCorrupted: boolean): PairInput {
-  const result = (needsCorrupted ? WHOLE_PAIR : NOISED_PAIR).safeParse(input);
+  return checked(needsCorrupted ? WHOLE_PAIR : NOISED_PAIR, input);
+}
+
+/**
+ * The same of a pair that is only averaged over, which may lack either prompt.
+ * @throws InputError as `checkPairInput` does
+ */
+export function checkAveragedInput(input: unknown): Partial<PairInput> {
+  return checked(AVERAGED_PAIR, input);
+}
+
+function checked<Output>(schema: z.ZodType<Output>, input: unknown): Output {
+  const result = schema.safeParse(input);
   if (result.success) return result.data;
   const known = Object.keys(PAIR_FIELDS);
   throw new InputError(result.error.issues.map((issue) => issueText(issue, known)).join("; "));

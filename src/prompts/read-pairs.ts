@@ -4,6 +4,8 @@
  */
 
 import { InputError, TokenizerError } from "../errors.js";
+import { resolveAveraged } from "./averaged-pair.js";
+import type { Direction } from "./direction.js";
 import { type Pair, type PairNeeds, resolveWritten } from "./pair.js";
 import { checkPairInput } from "./pair-input.js";
 import type { PairContext } from "./pair-tokens.js";
@@ -36,15 +38,59 @@ export async function readPairs(
   needs: PairNeeds,
   options: ReadPairsOptions = {},
 ): Promise<Pair[]> {
+  return await readLines(files, (file) => {
+    const doubts = new TokenDoubts(context.tokenizer);
+    return {
+      resolve(input, origin, line) {
+        const written = checkPairInput(input, needs.corrupted ?? true);
+        const pair = resolveWritten(written, context, needs, origin);
+        doubts.see(written, pair, line);
+        return pair;
+      },
+      end() {
+        for (const notice of doubts.notices(file)) options.onNotice?.(notice);
+      },
+    };
+  });
+}
+
+/**
+ * Reads pairs that are only averaged over (`meanSource`): of each line one prompt, the corrupted one when noising and the clean one
+ * when denoising, or the only one that it has. Answers, roles and the like are passed over.
+ *
+ * @param files as of `readPairs`
+ * @throws InputError as `readPairs` does, for what is wrong with the prompts
+ */
+export async function readAveragedPairs(
+  files: string | readonly string[],
+  context: PairContext,
+  direction: Direction,
+): Promise<Pair[]> {
+  return await readLines(files, () => ({
+    resolve: (input, origin) => resolveAveraged(input, context, direction, origin),
+  }));
+}
+
+interface FileReader {
+  /** Makes a pair of the JSON of a line. */
+  resolve(input: unknown, origin: string, line: number): Pair;
+  /** Called when all lines of the file are good. */
+  end?(): void;
+}
+
+async function readLines(
+  files: string | readonly string[],
+  readerOf: (file: string) => FileReader,
+): Promise<Pair[]> {
   const paths = typeof files === "string" ? [files] : files;
   if (paths.length === 0) throw new InputError("readPairs: expected at least 1 file, got none");
   const pairs: Pair[] = [];
   const bad: string[] = [];
   try {
     for (const file of paths) {
-      const doubts = new TokenDoubts(context.tokenizer);
-      await readFile(file, context, needs, pairs, bad, doubts);
-      if (bad.length === 0) for (const notice of doubts.notices(file)) options.onNotice?.(notice);
+      const reader = readerOf(file);
+      await readFile(file, reader, pairs, bad);
+      if (bad.length === 0) reader.end?.();
     }
   } catch (error) {
     if (error instanceof InputError && !(error instanceof TokenizerError)) {
@@ -61,14 +107,7 @@ export async function readPairs(
 }
 
 /** Appends the file's pairs to `pairs` and the texts of its bad lines to `bad`, up to the most that are shown. */
-async function readFile(
-  file: string,
-  context: PairContext,
-  needs: PairNeeds,
-  pairs: Pair[],
-  bad: string[],
-  doubts: TokenDoubts,
-): Promise<void> {
+async function readFile(file: string, { resolve }: FileReader, pairs: Pair[], bad: string[]): Promise<void> {
   let empty = true;
   for await (const { number, text } of textLines(file)) {
     if (bad.length === MAX_BAD_LINES) return;
@@ -76,10 +115,7 @@ async function readFile(
     empty = false;
     const origin = `${file}:${number}`;
     try {
-      const written = checkPairInput(parseJson(text), needs.corrupted ?? true);
-      const pair = resolveWritten(written, context, needs, origin);
-      doubts.see(written, pair, number);
-      pairs.push(pair);
+      pairs.push(resolve(parseJson(text), origin, number));
     } catch (error) {
       if (!(error instanceof InputError) || error instanceof TokenizerError) throw error;
       bad.push(`${origin}: ${error.message}`);

@@ -3,6 +3,7 @@
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { mersenne } from "pure-rand/generator/mersenne";
 import { InputError } from "../errors.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import type { Pair } from "./pair.js";
 
 /**
@@ -17,6 +18,7 @@ export function samplePairs(pairs: readonly Pair[], count: number, seed: number)
   if (!Number.isInteger(count) || count < 1) {
     throw new InputError(`samplePairs: expected count to be a positive integer, got ${count}`);
   }
+  checkLimit("samplePairs", "count", count, LIMITS.pairs);
   // The generator uses the low 32 bits only: two seeds that look different would be the same one.
   if ((seed | 0) !== seed) {
     throw new InputError(`samplePairs: expected seed to be an integer from -2^31 to 2^31 - 1, got ${seed}`);

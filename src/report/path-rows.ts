@@ -3,6 +3,7 @@
 import { meanOf, standardErrorOf } from "../exact/pair-statistics.js";
 import type { PathEffects } from "../exact/paths/path-effects.js";
 import { orderByContribution } from "../nodes/order.js";
+import { gapOfPairs, recoveredOf } from "../nodes/recovered.js";
 
 /** One path; the columns of the CSV. Undefined means "not computed", never 0. */
 export interface PathRow {
@@ -15,7 +16,7 @@ export interface PathRow {
   /** Signed mean over pairs, and its standard error. */
   readonly effectMean: number;
   readonly effectSe?: number;
-  /** Mean effect ÷ (mean source metric − mean base metric). */
+  /** Mean effect ÷ (mean source metric − mean base metric), both over the pairs that have the path. */
   readonly recovered?: number;
   /** Pairs that have the path. */
   readonly pairs: number;
@@ -29,12 +30,12 @@ export function pathRows(
   { effects, baseMetric, sourceMetric }: PathEffects,
   paths: readonly Pick<PathRow, "sender" | "receiver">[],
 ): PathRow[] {
-  const gap = meanOf(sourceMetric) - meanOf(baseMetric);
+  const unpatched = { base: baseMetric, source: sourceMetric };
   const rows = paths.flatMap((path, p): PathRow[] => {
-    const values = Array.from(baseMetric, (_, pair) => effects[pair * paths.length + p]).filter(
-      (effect) => !Number.isNaN(effect),
-    );
+    const ofPairs = Array.from(baseMetric, (_, pair) => effects[pair * paths.length + p]);
+    const values = ofPairs.filter((effect) => !Number.isNaN(effect));
     if (values.length === 0) return [];
+    const gap = gapOfPairs(unpatched, (pair) => !Number.isNaN(ofPairs[pair]));
     const effectMean = meanOf(values);
     const effectSe = standardErrorOf(values);
     return [
@@ -44,7 +45,7 @@ export function pathRows(
         effectContribution: meanOf(values.map(Math.abs)),
         effectMean,
         ...(effectSe !== undefined && { effectSe }),
-        ...(gap !== 0 && { recovered: effectMean / gap }),
+        ...recoveredOf(effectMean, gap),
         pairs: values.length,
       },
     ];

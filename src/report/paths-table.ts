@@ -2,10 +2,13 @@
 
 import type { PathRow } from "./path-rows.js";
 import { type Alignment, type Column, tableOf } from "./plain-table.js";
-import { decimalsFor, fixed, withSign } from "./ranked-table.js";
+import { decimalsFor, fixed, pairsCell, withSign } from "./ranked-table.js";
 
-/** One line per path, in the metric's unit. A column without any value is left out. */
-export function pathsTable(rows: readonly PathRow[]): string {
+/**
+ * One line per path, in the metric's unit. A column without any value is left out.
+ * @param pairs of the run, if a row that has fewer of them is to be told from the others
+ */
+export function pathsTable(rows: readonly PathRow[], pairs?: number): string {
   const decimals = decimalsFor(rows.map(({ effectContribution }) => effectContribution));
   const columns = [
     column("sender", "left", ({ sender }) => sender),
@@ -18,6 +21,7 @@ export function pathsTable(rows: readonly PathRow[]): string {
     column("recovered", "right", ({ recovered }) =>
       recovered === undefined ? undefined : `${withSign(recovered * 100, 1)} %`,
     ),
+    column("pairs", "right", pairsCell(rows, pairs)),
   ];
   return tableOf(columns, rows);
 }

@@ -21,6 +21,8 @@ interface Format {
   signed(value: number | undefined): string | undefined;
   /** "1.234" */
   plain(value: number | undefined): string | undefined;
+  /** How many pairs a row is the mean of, in a table with a row that is not of all of them. */
+  pairs(row: RankedNode): string | undefined;
 }
 
 const COLUMNS: readonly NumberColumn[] = [
@@ -41,19 +43,26 @@ const COLUMNS: readonly NumberColumn[] = [
     align: "right",
     cell: ({ recovered }) => (recovered === undefined ? undefined : `${withSign(recovered * 100, 1)} %`),
   },
+  { heading: "pairs", align: "right", cell: (row, { pairs }) => pairs(row) },
 ];
 
 /**
  * A table of ranked nodes: exact effect beside estimate, signed means and their standard errors over pairs, in the
  * metric's unit and all with the same number of decimals.
  * @param isOpen the rows whose rank is marked with a question mark
+ * @param pairs of the run, if a row that has fewer of them is to be told from the others
  */
 export function rankedTable(
   rows: readonly RankedNode[],
   isOpen: (row: RankedNode) => boolean = () => false,
+  pairs?: number,
 ): string {
   const blank = rows.some(isOpen) ? " " : "";
-  const format = { ...numberFormat(rows), mark: (row: RankedNode) => (isOpen(row) ? "?" : blank) };
+  const format = {
+    ...numberFormat(rows),
+    mark: (row: RankedNode) => (isOpen(row) ? "?" : blank),
+    pairs: pairsCell(rows, pairs),
+  };
   const columns = COLUMNS.map(({ cell, ...column }) => ({
     ...column,
     cell: (row: RankedNode) => cell(row, format),
@@ -61,7 +70,16 @@ export function rankedTable(
   return tableOf(columns, rows);
 }
 
-function numberFormat(rows: readonly RankedNode[]): Omit<Format, "mark"> {
+/** The cell of a column `pairs`, which is there only where some row is a mean over fewer pairs than the run has. */
+export function pairsCell(
+  rows: readonly { readonly pairs: number }[],
+  pairs: number | undefined,
+): (row: { readonly pairs: number }) => string | undefined {
+  const someLack = rows.some((row) => pairs !== undefined && row.pairs < pairs);
+  return (row) => (someLack ? String(row.pairs) : undefined);
+}
+
+function numberFormat(rows: readonly RankedNode[]): Omit<Format, "mark" | "pairs"> {
   const shown = rows.flatMap((row) => [row.contribution, row.effectMean ?? 0, row.estimateMean ?? 0]);
   const decimals = decimalsFor(shown);
   return {

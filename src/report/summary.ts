@@ -11,6 +11,7 @@ import { writeJson } from "../results/atomic-file.js";
 import type { ListReference } from "../results/list-origin.js";
 import type { Question } from "../results/question.js";
 import type { RunState } from "../results/results-folder.js";
+import type { AveragedLength } from "../sources/averaged.js";
 import type { AgreementSummary } from "./agreement-text.js";
 import type { PromptSummary } from "./prompt-summary.js";
 
@@ -61,6 +62,8 @@ export interface RunSummary {
   readonly direction: Direction;
   /** What was patched in, or run in place of corrupted prompts, where it was not the other prompt of each pair. */
   readonly source?: string;
+  /** Where `source` is a mean: how many prompts of which length it was taken over, position by position. */
+  readonly averaged?: readonly AveragedLength[];
   /** σ, the standard deviation of all entries of the token embeddings, where `source` is noise. */
   readonly embeddingDeviation?: number;
   /** How the effects were estimated; absent when nothing was. */

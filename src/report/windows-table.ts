@@ -2,10 +2,13 @@
 
 import type { RankedWindow } from "../sweep-windows.js";
 import { type Alignment, type Column, tableOf } from "./plain-table.js";
-import { decimalsFor, fixed, withSign } from "./ranked-table.js";
+import { decimalsFor, fixed, pairsCell, withSign } from "./ranked-table.js";
 
-/** One line per window, in the metric's unit. A column without any value is left out. */
-export function windowsTable(rows: readonly RankedWindow[]): string {
+/**
+ * One line per window, in the metric's unit. A column without any value is left out.
+ * @param pairs of the run, if a row that has fewer of them is to be told from the others
+ */
+export function windowsTable(rows: readonly RankedWindow[], pairs?: number): string {
   const decimals = decimalsFor(rows.map(({ effectContribution }) => effectContribution));
   const columns = [
     column("rank", "right", ({ rank }) => String(rank)),
@@ -18,6 +21,7 @@ export function windowsTable(rows: readonly RankedWindow[]): string {
     column("recovered", "right", ({ recovered }) =>
       recovered === undefined ? undefined : `${withSign(recovered * 100, 1)} %`,
     ),
+    column("pairs", "right", pairsCell(rows, pairs)),
   ];
   return tableOf(columns, rows);
 }

@@ -27,8 +27,8 @@ export const QUESTION_PARTS = ["model", "pairs", "metric", "direction", "source"
 /** What is patched in, or run in place of corrupted prompts. */
 export type AskedSource =
   | { readonly kind: "prompt" | "zero" }
-  /** The mean over these pairs; over those of the run where they are left out. */
-  | { readonly kind: "mean"; readonly pairs?: readonly Pair[] }
+  /** The mean over the source prompts of these pairs: `averagedPrompts`. */
+  | { readonly kind: "mean"; readonly pairs: readonly Pair[] }
   | { readonly kind: "noise"; readonly noise: NoiseOptions };
 
 export interface Asked {
@@ -52,7 +52,7 @@ export function questionOf({ modelHash, pairs, metric, direction, source }: Aske
     pairs: pairsText(pairs),
     metric: isInternal(metric) ? internalText(metric) : metric.name,
     direction,
-    source: sourceText(source),
+    source: sourceText(source, direction),
   };
 }
 
@@ -87,10 +87,10 @@ function pairsText(pairs: readonly Pair[]): string {
   return short(hashOf(hashes.sort()));
 }
 
-function sourceText(source: AskedSource): string {
+function sourceText(source: AskedSource, direction: Direction): string {
   switch (source.kind) {
     case "mean":
-      return source.pairs ? `mean ${pairsText(source.pairs)}` : "mean";
+      return `mean ${short(hashOf(source.pairs.map((pair) => sourcePrompt(pair, direction).join()).sort()))}`;
     case "noise": {
       const { at, multiple, draws, seed } = { ...DEFAULT_NOISE, ...source.noise };
       return `noise ${short(hashOf({ at: at.map(String).sort(), multiple, draws, seed }))}`;
@@ -98,6 +98,11 @@ function sourceText(source: AskedSource): string {
     default:
       return source.kind;
   }
+}
+
+/** What is averaged of a pair: its answers and roles do not matter. */
+function sourcePrompt({ clean, corrupted }: Pair, direction: Direction): readonly number[] {
+  return direction === "noising" ? corrupted : clean;
 }
 
 /** By what it reads: a direction's file may be called anything. */

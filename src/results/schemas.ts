@@ -66,6 +66,9 @@ const about = {
   metric,
   direction: z.enum(["noising", "denoising"], { error: expected('"noising" or "denoising"') }),
   source: text.optional(),
+  averaged: z
+    .array(object({ tokens: number, prompts: number }), { error: expected("an array of lengths") })
+    .optional(),
   embeddingDeviation: number.optional(),
   method: text.optional(),
   engine: object({ backend: text, device: text, reason: text.optional() }).optional(),

@@ -4,6 +4,7 @@
  */
 
 import { InputError } from "../errors.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import type { Pair } from "../prompts/pair.js";
 import type { NoiseSource } from "./noise.js";
 import type { ActivationSource, PatchSource } from "./source.js";
@@ -27,10 +28,16 @@ export function drawPairs(pairs: readonly Pair[], source: PatchSource | undefine
   }
   if (replacesValues(source)) return { pairs, draws: 1, values: source };
   const { draws } = source;
+  checkDrawnPairs(pairs, draws);
   const drawn = pairs.flatMap((pair) =>
     Array.from({ length: draws }, (_, draw) => source.noised(pair, draw)),
   );
   return { pairs: drawn, draws };
+}
+
+/** @throws InputError for more pairs × draws than can be held */
+export function checkDrawnPairs(pairs: readonly Pair[], draws: number): void {
+  checkLimit("drawPairs", "pairs × draws", pairs.length * draws, LIMITS.drawnPairs);
 }
 
 /** As much of a source as says how often every pair is run. */

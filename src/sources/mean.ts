@@ -1,6 +1,6 @@
 /**
- * @file Mean ablation: every patched activation becomes its mean over the source prompts of many pairs; at the same position
- * where all prompts, averaged and patched, have one length, otherwise over all positions of all prompts.
+ * @file Mean ablation: every patched activation becomes its mean over the source prompts of many pairs, position by position, over
+ * those prompts that have as many tokens as the pair that is patched.
  */
 
 import * as tf from "@tensorflow/tfjs-core";
@@ -10,18 +10,21 @@ import {
   DEFAULT_ACTIVATION_BUDGET_BYTES,
   restingBudget,
 } from "../activation-budget.js";
-import { InputError } from "../errors.js";
+import { InputError, RunError } from "../errors.js";
 import { type BlockContext, disposeBlockContext, type Edit, makeBlockContext } from "../model/block.js";
 import { StreamRun } from "../model/climb.js";
 import type { ModelConfig } from "../model/config.js";
+import { FINAL_NORM, isAllFinite } from "../model/first-non-finite.js";
 import type { Model } from "../model/model.js";
 import { isPerHead, type Site } from "../model/sites.js";
 import { batchPairs, type PairBatch } from "../prompts/buckets.js";
 import type { Direction } from "../prompts/direction.js";
 import { embedRun } from "../prompts/embed-run.js";
+import { beginsAt, firstOfRun } from "../prompts/not-finite.js";
 import type { Pair } from "../prompts/pair.js";
 import { nextBatch, type RunControl, StageProgress } from "../run-control.js";
 import { runWave, type WaveControl, wavesWithin } from "../wave.js";
+import { averagedPrompts, describeAveraged } from "./averaged.js";
 import type { ActivationSource } from "./source.js";
 
 export interface MeanOptions extends RunControl {
@@ -30,63 +33,87 @@ export interface MeanOptions extends RunControl {
   /** The sites that will be asked for. */
   readonly sites: readonly Site[];
   readonly batchSize: number;
-  /** The pairs that will be patched, if they are others than those that are averaged. */
+  /** The pairs that will be patched, if they are others than those that are averaged: only prompts of their lengths are run. */
   readonly studied?: readonly Pair[];
 }
 
 /**
  * The mean activations of a model over the source prompts of pairs: those under study, or others.
  *
- * Cost: one forward pass of each prompt. Holds one value of each site per layer (times T where positions are kept apart).
- * @throws InputError for no pairs
+ * Cost: one forward pass of each prompt of a length that is studied. Holds one value of each site per layer and position, for each
+ * of these lengths.
+ * @throws InputError for no pairs, or a studied pair of a length that none of them has
+ * @throws RunError for a mean that is not finite, naming the prompt, and layer and site where that begins
  */
 export async function meanSource(
   model: Model,
   pairs: readonly Pair[],
   { direction, sites, batchSize, studied = pairs, ...control }: MeanOptions,
 ): Promise<ActivationSource> {
-  if (pairs.length === 0) throw new InputError("meanSource: expected at least one pair, got none");
-  const lengths = new Set([...pairs, ...studied].map((pair) => pair.clean.length));
-  const perPosition = lengths.size === 1;
+  const averaged = averagedPrompts(pairs, studied);
   const sums = new Map<string, tf.Tensor>();
   const edit: Edit = (point, layer, value) => {
-    if (point !== "pattern" && sites.includes(point))
-      addTo(sums, keyOf(point, layer), summed(point, value, perPosition));
+    if (point !== "pattern" && sites.includes(point)) {
+      const T = value.shape[positionAxis(point)];
+      addTo(sums, keyOf(point, layer, T), tf.sum(value, [0], true));
+    }
     return value;
   };
-  let rows = 0;
-  const progress = new StageProgress(control, "mean", pairs.length);
+  const progress = new StageProgress(control, "mean", averaged.pairs.length);
   try {
-    for (const wave of wavesOfBatches(model.config, pairs, batchSize)) {
+    for (const wave of wavesOfBatches(model.config, averaged.pairs, batchSize)) {
       await nextBatch(control.signal);
       await runBatches(model, wave, direction, edit, {
         to: model.config.layers,
         signal: control.signal,
         onShare: progress.share(wave.reduce((sum, batch) => sum + batch.pairs.length, 0)),
       });
-      rows += wave.reduce((sum, batch) => sum + batch.pairs.length * (perPosition ? 1 : batch.length), 0);
     }
+    if (![...sums.values()].every(isAllFinite)) await refuse(model, averaged.pairs, direction);
   } catch (error) {
     tf.dispose([...sums.values()]);
     throw error;
   }
-  const means = new Map([...sums].map(([key, sum]) => [key, tf.div(sum, rows)]));
-  tf.dispose([...sums.values()]);
-  const [length = 0] = lengths;
+  const means = new Map<string, tf.Tensor>();
+  for (const { tokens, prompts } of averaged.lengths) {
+    for (const site of sites) {
+      for (let layer = 0; layer < model.config.layers; layer++) {
+        const key = keyOf(site, layer, tokens);
+        const sum = sums.get(key);
+        if (sum) means.set(key, tf.div(sum, prompts));
+        sum?.dispose();
+      }
+    }
+  }
   return {
-    description: `mean over ${pairs.length} prompts, ${perPosition ? "position by position" : "over all positions"}`,
+    description: describeAveraged(averaged.lengths),
     valuesAt(site, layer, like) {
-      const mean = means.get(keyOf(site, layer));
       const T = like.shape[positionAxis(site)];
-      if (!mean || (perPosition && T !== length)) {
+      const mean = means.get(keyOf(site, layer, T));
+      if (!mean) {
+        const lengths = averaged.lengths.map(({ tokens }) => tokens).join(", ");
         throw new InputError(
-          `meanSource: expected a site among ${sites.join(", ")} and prompts of ${perPosition ? length : "any number of"} tokens, got ${site} and ${T} tokens`,
+          `meanSource: expected a site among ${sites.join(", ")} and prompts of ${lengths} tokens, got ${site} and ${T} tokens`,
         );
       }
       return tf.tidy(() => tf.add(tf.zerosLike(like), mean));
     },
     dispose: () => tf.dispose([...means.values()]),
   };
+}
+
+/** Looks for the prompt whose activations are not finite. */
+async function refuse(model: Model, pairs: readonly Pair[], direction: Direction): Promise<never> {
+  for (const pair of pairs) {
+    const first = await firstOfRun(model, pair, direction, "source");
+    if (!first || first.place === FINAL_NORM) continue;
+    throw new RunError(
+      `meanSource: expected finite activations of every prompt that is averaged, got others of ${pair.origin}: ${beginsAt(first)}`,
+    );
+  }
+  throw new RunError(
+    "meanSource: expected means that are finite, got sums of finite activations that overflow float32",
+  );
 }
 
 /** Batches that go up through the layers side by side. */
@@ -126,17 +153,12 @@ async function runBatches(
   }
 }
 
-function keyOf(site: Site, layer: number): string {
-  return `${layer}.${site}`;
+function keyOf(site: Site, layer: number, tokens: number): string {
+  return `${tokens}.${layer}.${site}`;
 }
 
 function positionAxis(site: Site): number {
   return isPerHead(site) ? 2 : 1;
-}
-
-/** Sum over prompts, and over positions unless they are kept apart; [1, …] in the site's order of axes. */
-function summed(site: Site, value: tf.Tensor, perPosition: boolean): tf.Tensor {
-  return tf.sum(value, perPosition ? [0] : [0, positionAxis(site)], true);
 }
 
 /** Adds to a running sum, which is kept across the tidies of the run. */

@@ -14,6 +14,8 @@ import { createHash } from "node:crypto";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import { InputError } from "../errors.js";
+import { isLostInFloat32 } from "../float32.js";
+import { checkLimit, LIMITS } from "../limits.js";
 import type { Model } from "../model/model.js";
 import { type NodePosition, parsePosition } from "../nodes/node-id.js";
 import { spanInPair } from "../nodes/positions.js";
@@ -54,7 +56,7 @@ export interface NoiseSource {
 /**
  * Noise for the embeddings of a model. Holds nothing.
  * @throws InputError for no positions, one that is malformed, a multiple that is not a positive number, draws that are not a
- *   positive integer, a seed that is not an int32
+ *   positive integer or beyond their limit, a seed that is not an int32
  */
 export async function noiseSource(model: Model, options: NoiseOptions): Promise<NoiseSource> {
   checkOptions(options);
@@ -66,6 +68,11 @@ export async function noiseSource(model: Model, options: NoiseOptions): Promise<
   } = options;
   const embeddingDeviation = await embeddingDeviationOf(model);
   const deviation = multiple * embeddingDeviation;
+  if (isLostInFloat32(deviation)) {
+    throw new InputError(
+      `noiseSource: expected multiple·σ to be a number that float32 can hold, got ${multiple} · ${embeddingDeviation}`,
+    );
+  }
   const { width } = model.config;
   return {
     description: describeNoise(options),
@@ -135,14 +142,17 @@ function checkOptions({ at, multiple, draws, seed }: NoiseOptions): void {
   }
   const wrong = at.find((label) => parsePosition(String(label)) === undefined);
   if (wrong !== undefined) {
-    throw new InputError(`noiseSource: expected positions from 0 on, names of roles or "*", got ${wrong}`);
+    throw new InputError(`noiseSource: expected positions, names of roles or "*", got ${wrong}`);
   }
-  if (multiple !== undefined && !(multiple > 0 && Number.isFinite(multiple))) {
-    throw new InputError(`noiseSource: expected multiple to be a positive number, got ${multiple}`);
+  if (multiple !== undefined && !(multiple > 0 && !isLostInFloat32(multiple))) {
+    throw new InputError(
+      `noiseSource: expected multiple to be a positive number that float32 can hold, got ${multiple}`,
+    );
   }
   if (draws !== undefined && (!Number.isInteger(draws) || draws < 1)) {
     throw new InputError(`noiseSource: expected draws to be a positive integer, got ${draws}`);
   }
+  if (draws !== undefined) checkLimit("noiseSource", "draws", draws, LIMITS.noiseDraws);
   if (seed !== undefined && (seed | 0) !== seed) {
     throw new InputError(`noiseSource: expected seed to be an integer from -2^31 to 2^31 - 1, got ${seed}`);
   }

@@ -5,6 +5,7 @@ import { hashJob, jobHashes, nameTask, shardName } from "../../src/batch/identit
 import type { Job } from "../../src/batch/job.js";
 import { parseJob } from "../../src/batch/parse-job.js";
 import { canonicalJson } from "../../src/canonical-json.js";
+import { projection } from "../../src/prompts/metrics/internal.js";
 import { JOB_PAIRS, jobByHand } from "../support/job-by-hand.js";
 
 /** The same value with the fields of every object the other way round. */
@@ -145,6 +146,31 @@ describe("hashJob", () => {
     expect(() => canonicalJson({ x: Number.NaN })).toThrow(
       "canonicalJson: expected finite numbers, got NaN for x",
     );
+  });
+});
+
+describe("an internal metric", () => {
+  const direction = (name: string, weights: readonly number[], position: number | string = "end") =>
+    jobHashes(
+      jobByHand({
+        metrics: [
+          {
+            internal: projection({
+              layer: 1,
+              site: "residPost",
+              position,
+              direction: weights,
+              directionName: name,
+            }),
+          },
+        ],
+      }),
+    );
+
+  it("is known by what it reads, not by the name of its file", () => {
+    expect(direction("b/other.json", [1, 2])).toEqual(direction("a.json", [1, 2]));
+    expect(direction("a.json", [1, 3]).verify).not.toBe(direction("a.json", [1, 2]).verify);
+    expect(direction("a.json", [1, 2], -1).verify).not.toBe(direction("a.json", [1, 2]).verify);
   });
 });
 

@@ -94,6 +94,27 @@ describe("shards of a finished job", () => {
   });
 });
 
+describe("a metric's direction", () => {
+  it("may be in a file of another name: nothing is made again, and the list is the same bytes", async () => {
+    const folder = await temporaryFolder();
+    const direction = JSON.stringify(Array.from({ length: 128 }, (_, d) => Math.sin(d + 1)));
+    for (const name of ["one.json", "two.json"]) await writeFile(join(folder, name), direction);
+    const spec = { ...JOB, metric: "L3.residPost@end:one.json", verify: { topK: 3 } };
+    const job = await writeJob(spec, folder);
+    expect(await madeBy(job, spec)).toEqual({ ...NONE, estimate: 2, verify: 2 });
+    const list = await readFile(join(job.output, "ranked.csv"));
+    expect(await madeBy(job, { ...spec, metric: "L3.residPost@end:two.json" })).toEqual(NONE);
+    expect(await readFile(join(job.output, "ranked.csv"))).toEqual(list);
+    expect(await readFile(join(job.output, "summary.json"), "utf8")).toContain("two.json");
+    await writeFile(join(folder, "two.json"), direction.replace("0.8414", "0.8415"));
+    expect(await madeBy(job, { ...spec, metric: "L3.residPost@end:two.json" })).toEqual({
+      ...NONE,
+      estimate: 2,
+      verify: 2,
+    });
+  });
+});
+
 describe("shards of several devices", () => {
   it("are put together with a warning", async () => {
     const job = await writeJob({ ...JOB, maxPairs: 2, shards: { pairs: 2, nodes: 6 } });

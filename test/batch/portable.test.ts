@@ -143,7 +143,7 @@ describe("metrics as data", () => {
     ],
     [
       { internal: { ...internal[2], takes: { direction: [1e300] } } },
-      "projection: expected a direction of finite float32 numbers, got 1e+300 at place 0",
+      "projection: expected a direction of numbers that float32 can hold, got 1e+300 at place 0",
     ],
     [
       { internal: { ...internal[2], reads: { point: "z", layer: 2 } } },
@@ -328,11 +328,6 @@ describe("unpackJob", () => {
       "unpackJob: pairs:a: expected a pair with a corrupted prompt, got one without",
     ],
     [
-      "the same for a mean",
-      { source: { kind: "mean", pairs: [{ ...JOB_PAIRS[0], corrupted: undefined }] } },
-      "unpackJob: pairs:a: expected a pair with a corrupted prompt, got one without",
-    ],
-    [
       "no answers for the metric",
       { pairs: [{ ...JOB_PAIRS[0], answers: [] }] },
       'checkPairsForMetric: pairs:a: metric logit-diff expected "answers" tokens, got none',
@@ -341,6 +336,19 @@ describe("unpackJob", () => {
     const job = jobByHand(changes);
     expect(() => unpackJob(job, CONFIG)).toThrow(InputError);
     expect(() => unpackJob(job, CONFIG)).toThrow(text);
+  });
+
+  it("takes pairs that are only averaged with a prompt and nothing else", () => {
+    const [{ clean, metricPosition }] = JOB_PAIRS;
+    const pairs = [{ clean, metricPosition, answers: [], wrong: [], roles: [], origin: "prompts:1" }];
+    const ofOneLength = JOB_PAIRS.filter((pair) => pair.clean.length === clean.length);
+    const job = jobByHand({ pairs: ofOneLength, source: { kind: "mean", pairs } });
+    const { averaged } = unpackJob(job, CONFIG);
+    expect(averaged?.pairs.map((pair) => pair.corrupted)).toEqual([clean]);
+    expect(averaged?.lengths).toEqual([{ tokens: clean.length, prompts: 1 }]);
+    expect(() => unpackJob({ ...job, pairs: JOB_PAIRS }, CONFIG)).toThrow(
+      "meanSource: expected a prompt of 5 tokens to average over, as many as pairs:b has, got none among 1",
+    );
   });
 
   it("refuses residMid in a parallel block", () => {

@@ -94,7 +94,7 @@ describe("prepareJob", () => {
       "more/b.jsonl:1",
       "more/b.jsonl:2",
     ]);
-    expect(first.meanPairs?.length).toBe(2);
+    expect(first.averaged?.pairs.length).toBe(2);
     expect(Object.keys(first.hashes.pairs)).toEqual(["pairs.jsonl", "more/b.jsonl"]);
     writeFileSync(
       join(other, "model", "config.json"),

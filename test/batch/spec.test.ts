@@ -114,7 +114,7 @@ describe("readJobSpec", () => {
       { source: { noise: { at: [] } } },
       'source.noise.at: expected at least one position, role or "*", got an array',
     ],
-    [{ source: { noise: { at: [-1] } } }, 'source.noise.at[0]: expected a position, a role or "*", got -1'],
+    [{ source: { noise: { at: [1.5] } } }, 'source.noise.at[0]: expected a position, a role or "*", got 1.5'],
     [{ source: { noise: { at: [1], scale: 0 } } }, "source.noise.scale: expected a positive number, got 0"],
     [{ source: { noise: { at: [1], draws: 0 } } }, "source.noise.draws: expected a positive integer, got 0"],
     [{ source: { noise: { at: [1], sigma: 3 } } }, "unknown field `source.noise.sigma`"],

@@ -152,7 +152,7 @@ const SOURCES: Readonly<Record<string, Partial<Job>>> = {
   "other prompts": {},
   zeros: { source: { kind: "zero" } },
   "means over the job's pairs": { source: { kind: "mean" }, direction: "denoising" },
-  "means over other pairs": { source: { kind: "mean", pairs: JOB_PAIRS.slice(0, 1) } },
+  "means over other pairs": { source: { kind: "mean", pairs: JOB_PAIRS.slice(0, 2) } },
   noise: {
     source: { kind: "noise", at: ["subject"], multiple: 2, draws: 2, seed: 3 },
     pairs: JOB_PAIRS.map(({ corrupted: _, ...pair }) => pair),
@@ -178,13 +178,18 @@ describe("verify shards", () => {
       const results = await computed(job, tasks);
       const joined = await joinVerify(results, 5, nodes, names);
       const whole = await withModel(async (model) => {
-        const { pairs, space, metrics, meanPairs = pairs } = unpackJob(job, model.config);
+        const { pairs, space, metrics, averaged = { pairs } } = unpackJob(job, model.config);
         const { direction, batchSize, source } = job;
         const patch =
           source.kind === "noise"
             ? await noiseSource(model, source)
             : source.kind === "mean"
-              ? await meanSource(model, meanPairs, { direction, sites: job.sites, batchSize, studied: pairs })
+              ? await meanSource(model, averaged.pairs, {
+                  direction,
+                  sites: job.sites,
+                  batchSize,
+                  studied: pairs,
+                })
               : source.kind === "zero"
                 ? zeroSource()
                 : undefined;
@@ -422,10 +427,12 @@ describe("the plan of a worker's memory", () => {
     };
     await opened.close();
     expect(bytesOfMeans({ kind: "zero" })).toBeUndefined();
-    // Prompts of two lengths: z of 32 values once in each of 3 layers, 4 bytes each.
-    expect(bytesOfMeans({ kind: "mean" })).toBe(3 * 32 * 4);
-    // The mean over others of one length is not kept apart either, as the job's own have two.
-    expect(bytesOfMeans({ kind: "mean", pairs: JOB_PAIRS.slice(2, 4) })).toBe(3 * 32 * 4);
+    // Prompts of 7 and of 5 tokens: z of 32 values at each position, in each of 3 layers, 4 bytes each.
+    const all = 3 * (7 + 5) * 32 * 4;
+    expect(bytesOfMeans({ kind: "mean" })).toBe(all);
+    // Those of other pairs too, one of which has a length that no pair of the job has.
+    const longer = { ...JOB_PAIRS[0], clean: [1, ...JOB_PAIRS[0].clean], corrupted: undefined };
+    expect(bytesOfMeans({ kind: "mean", pairs: [...JOB_PAIRS.slice(0, 2), longer] })).toBe(all);
   });
 });
 

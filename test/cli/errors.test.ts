@@ -171,9 +171,9 @@ const IN_THIS_PROCESS: readonly Case[] = [
     "--noise-at: expected --source noise with it, got --source prompt",
   ],
   [
-    "noise at a negative position",
-    ["estimate", ...RUN, "--source", "noise", "--noise-at", "s1,-1"],
-    "option '--noise-at <labels>' argument 's1,-1' is invalid. Expected positions from 0 on, roles or \"*\", separated by commas.",
+    "noise at something that is no position",
+    ["estimate", ...RUN, "--source", "noise", "--noise-at", "s1,-0"],
+    "option '--noise-at <labels>' argument 's1,-0' is invalid. Expected positions, negative ones from the end, roles or \"*\", separated by commas.",
   ],
   [
     "noise of no size",

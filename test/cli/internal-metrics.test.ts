@@ -182,7 +182,7 @@ describe("exit code 2 and one line on stderr for", () => {
     [
       "a direction that has text",
       ["localize", "--metric", "L3.residPost@end:{}/text.json"],
-      'parseMetric: {}/text.json: [0]: expected a finite float32 number, got "a"',
+      'parseMetric: {}/text.json: [0]: expected a number that float32 can hold, got "a"',
     ],
     [
       "a direction of another width",

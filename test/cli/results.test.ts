@@ -10,6 +10,7 @@ import { rankedNodes } from "../../src/nodes/ranking.js";
 import { metricByName } from "../../src/prompts/metrics/index.js";
 import { readPairs } from "../../src/prompts/read-pairs.js";
 import { samplePairs } from "../../src/prompts/sample-pairs.js";
+import { describeAveraged } from "../../src/sources/averaged.js";
 import { meanSource } from "../../src/sources/mean.js";
 import { noiseSource } from "../../src/sources/noise.js";
 import { zeroSource } from "../../src/sources/zero.js";
@@ -151,7 +152,7 @@ describe("--source", () => {
     async (what) => {
       const folder = join(out, `source-${what.replaceAll("/", "-")}`);
       const args = ["--max-pairs", "3", "--source", what, "--out", folder];
-      const { code, stdout } = await runHere(["verify", ...RUN, ...args, "--node", ...nodes]);
+      const { code, stdout, stderr } = await runHere(["verify", ...RUN, ...args, "--node", ...nodes]);
       expect(code).toBe(0);
       expect(stdout).toMatch(
         new RegExp(`^source +${what}, in place of the other prompt's activations$`, "m"),
@@ -181,6 +182,18 @@ describe("--source", () => {
       model.dispose();
       const summary: unknown = JSON.parse(await readFile(join(folder, "summary.json"), "utf8"));
       expect(summary).toMatchObject({ source: what });
+      if (what === "zero") {
+        expect(summary).not.toHaveProperty("averaged");
+      } else {
+        const { averaged: lengths } = z
+          .looseObject({ averaged: z.array(z.object({ tokens: z.number(), prompts: z.number() })) })
+          .parse(summary);
+        const lengthOf = (tokens: number) => averaged.filter(({ clean }) => clean.length === tokens).length;
+        expect(lengths.map(({ tokens }) => lengthOf(tokens))).toEqual(lengths.map(({ prompts }) => prompts));
+        const text = describeAveraged(lengths);
+        expect(stdout).toContain(`\naveraged   ${text}\n`);
+        expect(stderr).toContain(`atp: source: ${text}\n`);
+      }
     },
   );
 

@@ -68,6 +68,26 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
   });
   afterAll(() => model.dispose());
 
+  it("tells the sign of a node by the pairs that have it, whatever others are in the file", async () => {
+    const [long, short] = PAIRS;
+    const space = makeNodeSpace(model.config, ["mlpOut"], [4]);
+    const order = Uint32Array.of(0);
+    const alone = async (pair: Pair) => {
+      const { baseMetric, sourceMetric } = await curve(model, [pair], { space, order });
+      return sourceMetric - baseMetric;
+    };
+    const gap = await alone(long);
+    const turned = { ...short, clean: short.corrupted, corrupted: short.clean };
+    const against = gap * (await alone(short)) < 0 ? short : turned;
+    const pairs = [long, ...Array.from({ length: 40 }, () => against)];
+    const scores = makeScoreTable(1);
+    // Only the long pair has position 4, and there it goes half of the way.
+    addScore(scores, 0, gap / 2);
+    const result = await curve(model, pairs, { space, order, verified: { nodes: order, scores } });
+    expect((result.sourceMetric - result.baseMetric) * gap).toBeLessThan(0);
+    expect(result.verified).toMatchObject([{ effectMean: gap / 2, negative: false }]);
+  });
+
   it("goes from the source runs to the base runs, and back, where the space has all that differs", async () => {
     const space = makeNodeSpace(model.config, sitesOf(model.config), positionLabels("each", PAIRS));
     const { points, allPatched, ...result } = await curve(model, PAIRS, { space, order: shuffled(space) });

@@ -60,6 +60,7 @@ function patchWindows(
 describe("ids of windows", () => {
   it.each<[string, Window]>([
     ["L3-5.mlpOut@7", { over: "layers", width: 3, first: { layer: 3, site: "mlpOut", position: 7 } }],
+    ["L3-4.mlpOut@-1", { over: "layers", width: 2, first: { layer: 3, site: "mlpOut", position: -1 } }],
     ["L0-1.k[2]@s2", { over: "layers", width: 2, first: { layer: 0, site: "k", index: 2, position: "s2" } }],
     ["L9-10.residPre@*", { over: "layers", width: 2, first: { layer: 9, site: "residPre", position: "*" } }],
     ["L3.z[2]@7-9", { over: "positions", width: 3, first: { layer: 3, site: "z", index: 2, position: 7 } }],

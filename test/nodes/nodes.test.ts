@@ -12,6 +12,7 @@ describe("node ids", () => {
     ["L2.k[1]@s2", { layer: 2, site: "k", index: 1, position: "s2" }],
     ["L4.neuron[1023]@7", { layer: 4, site: "neuron", index: 1023, position: 7 }],
     ["L4.mlpOut@*", { layer: 4, site: "mlpOut", position: "*" }],
+    ["L0.residPre@-1", { layer: 0, site: "residPre", position: -1 }],
   ])("%s", (id, node) => {
     expect(parseNodeId(id)).toEqual(node);
     expect(formatNodeId(parseNodeId(id))).toBe(id);
@@ -19,7 +20,7 @@ describe("node ids", () => {
 
   it("round-trip for every node", () => {
     const positions = fc.oneof(
-      fc.nat(100_000),
+      fc.integer({ min: -100_000, max: 100_000 }),
       fc.constant("*"),
       fc.stringMatching(/^[A-Za-z_][A-Za-z0-9_-]{0,9}$/),
     );
@@ -42,6 +43,8 @@ describe("node ids", () => {
     ["L3.z[5]", 'parseNodeId: expected a node id such as "L3.z[5]@12"'],
     ["3.z[5]@1", "parseNodeId: expected a node id"],
     ["L3.z[5]@1.5", "parseNodeId: expected a node id"],
+    ["L3.z[5]@-0", "parseNodeId: expected a node id"],
+    ["L3.z[5]@-", "parseNodeId: expected a node id"],
     ["L3.heads[5]@1", "parseNodeId: expected one of the sites residPre, q, k, v, z,"],
     ["L3.z@1", 'parseNodeId: expected a head index in brackets after "z", got "L3.z@1"'],
     ["L3.v@1", 'parseNodeId: expected a kvHead index in brackets after "v", got "L3.v@1"'],
@@ -62,6 +65,14 @@ describe("positions", () => {
       ]),
     },
   ];
+
+  it("count from each pair's end where they are negative", () => {
+    expect(pairs.map((pair) => spanInPair(-1, pair))).toEqual([
+      { first: 2, end: 3 },
+      { first: 4, end: 5 },
+    ]);
+    expect(pairs.map((pair) => spanInPair(-4, pair))).toEqual([undefined, { first: 1, end: 2 }]);
+  });
 
   it("each: up to the longest prompt; roles: by first appearance; all: one", () => {
     expect(positionLabels("each", pairs)).toEqual([0, 1, 2, 3, 4]);

@@ -107,13 +107,17 @@ describe("a direction's file", () => {
       (name) => `${name}: expected a JSON array of numbers, got an object`,
     ],
     ["is null", "null", (name) => `${name}: expected a JSON array of numbers, got null`],
-    ["has text", '[1, "2"]', (name) => `${name}: [1]: expected a finite float32 number, got "2"`],
+    ["has text", '[1, "2"]', (name) => `${name}: [1]: expected a number that float32 can hold, got "2"`],
     [
       "has a number that is too large",
       "[1, 2, 1e39]",
-      (name) => `${name}: [2]: expected a finite float32 number`,
+      (name) => `${name}: [2]: expected a number that float32 can hold`,
     ],
-    ["has nested numbers", "[[1, 2]]", (name) => `${name}: [0]: expected a finite float32 number, got [1,2]`],
+    [
+      "has nested numbers",
+      "[[1, 2]]",
+      (name) => `${name}: [0]: expected a number that float32 can hold, got [1,2]`,
+    ],
     ["is 0", "[0, 0, -0]", (name) => `parseMetric: ${name}: expected a direction that is not 0 throughout`],
     ["is empty", "[]", (name) => `parseMetric: ${name}: expected a direction that is not 0 throughout`],
   ])("that %s is refused", async (_what, text, message) => {
@@ -157,7 +161,7 @@ describe("constructors refuse", () => {
     [
       "a number of a direction",
       () => projection({ layer: 0, site: "residPost", position, direction: [1, Number.NaN] }),
-      "projection: expected a direction of finite float32 numbers, got NaN at place 1",
+      "projection: expected a direction of numbers that float32 can hold, got NaN at place 1",
     ],
     [
       "a direction",

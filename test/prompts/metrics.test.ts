@@ -2,11 +2,15 @@ import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { inMemoryWeights } from "../../src/checkpoint/provider.js";
 import type { WeightsProvider } from "../../src/model/weights.js";
+import { kl } from "../../src/prompts/metrics/distribution.js";
 import { METRICS, metricByName } from "../../src/prompts/metrics/index.js";
 import type { PreparedMetric } from "../../src/prompts/metrics/metric.js";
+import { prepareOnRuns } from "../../src/prompts/metrics/on-runs.js";
 import type { Pair } from "../../src/prompts/pair.js";
 import { startTestEngine } from "../support/engine.js";
 import { largestError } from "../support/errors.js";
+import { tensorPeak } from "../support/tensor-peak.js";
+import { TINY_CONFIGS } from "../support/tiny-config.js";
 
 beforeAll(async () => {
   await startTestEngine();
@@ -16,14 +20,22 @@ afterEach(() => tf.engine().endScope());
 
 const TOLERANCE = 1e-6;
 
+/** Room for all rows of a test. */
+const DEFAULT_BUDGET = 2 ** 30;
+
 function pairOf(answers: number[], wrong: number[]): Pair {
   return { clean: [0], corrupted: [1], answers, wrong, roles: new Map(), metricPosition: 0, origin: "test" };
 }
 
 /** With the identity as unembedding, `final` is the logits. */
-function prepare(name: string, pairs: Pair[], cleanFinal: number[][]): Promise<PreparedMetric> {
+function prepare(
+  name: string,
+  pairs: Pair[],
+  cleanFinal: number[][],
+  budgetBytes = DEFAULT_BUDGET,
+): Promise<PreparedMetric> {
   const weights = unembeddingOf(tf.eye(cleanFinal[0].length));
-  return metricByName(name).prepare({ pairs, weights, cleanFinal: tf.tensor2d(cleanFinal) });
+  return metricByName(name).prepare({ pairs, weights, cleanFinal: tf.tensor2d(cleanFinal), budgetBytes });
 }
 
 /** A provider of nothing but an unembedding. */
@@ -91,7 +103,12 @@ describe("every metric", () => {
       const final = tf.randomNormal([2, 3], 0, 1, "float32", 2) as tf.Tensor2D;
       const weights = unembeddingOf(rows);
       const cleanFinal = tf.randomNormal([2, 3], 0, 1, "float32", 3) as tf.Tensor2D;
-      const metric = await metricByName(name).prepare({ pairs, weights, cleanFinal });
+      const metric = await metricByName(name).prepare({
+        pairs,
+        weights,
+        cleanFinal,
+        budgetBytes: DEFAULT_BUDGET,
+      });
       const gradient = metric.gradient(final).dataSync();
       const epsilon = 1e-2; // truncation ε² = 1e-4, rounding 1e-7/ε = 1e-5
       for (let at = 0; at < 6; at++) {
@@ -110,7 +127,7 @@ describe("every metric", () => {
     const weights = unembeddingOf(tf.eye(4));
     const before = tf.memory().numTensors;
     for (const metric of METRICS) {
-      const prepared = await metric.prepare({ pairs, weights, cleanFinal });
+      const prepared = await metric.prepare({ pairs, weights, cleanFinal, budgetBytes: DEFAULT_BUDGET });
       prepared.read(cleanFinal, [0, 1]);
       if (metric.differentiable) prepared.gradient(cleanFinal).dispose();
       prepared.dispose();
@@ -118,7 +135,7 @@ describe("every metric", () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
-  it("gives the unembedding back where it cannot be prepared", async () => {
+  it("gives the unembedding back where it cannot be read", async () => {
     const weights = unembeddingOf(tf.eye(4));
     let inUse = 0;
     const counted: WeightsProvider = {
@@ -131,11 +148,21 @@ describe("every metric", () => {
         inUse--;
       },
     };
+    const model = { name: "test", config: TINY_CONFIGS.plain, weights: counted, dispose() {} };
     // Of another model: its final stream has another width.
-    const cleanFinal = tf.zeros<tf.Rank.R2>([1, 5]);
+    const final = tf.zeros<tf.Rank.R2>([1, 5]);
+    const finals = { base: final, source: final };
     const before = tf.memory().numTensors;
-    const preparing = metricByName("kl").prepare({ pairs: [PAIR], weights: counted, cleanFinal });
-    await expect(preparing).rejects.toThrow("product: expected equal inner sizes, got 5 and 4");
+    const input = {
+      model,
+      pairs: [PAIR],
+      direction: "noising" as const,
+      finals,
+      budgetBytes: DEFAULT_BUDGET,
+    };
+    await expect(prepareOnRuns(kl, input)).rejects.toThrow(
+      "product: expected equal inner sizes, got 5 and 4",
+    );
     expect(inUse).toBe(0);
     expect(tf.memory().numTensors).toBe(before);
   });
@@ -156,6 +183,7 @@ describe("logit differences", () => {
       pairs: [PAIR],
       weights: unembeddingOf(rows),
       cleanFinal: final,
+      budgetBytes: DEFAULT_BUDGET,
     });
     const pairOfRow = Array.from({ length: 64 }, () => 0);
     const kernels = tf.profile(() => {
@@ -166,5 +194,71 @@ describe("logit differences", () => {
       const largest = Math.max(...ran.flatMap(({ outputShapes }) => outputShapes.map(tf.util.sizeFromShape)));
       expect(largest).toBe(64 * 64);
     });
+  });
+});
+
+describe("a budget of logits", () => {
+  const V = 500;
+  const rows = 24;
+  const pairs = [PAIR, pairOf([0], [2, 3]), pairOf([9, 400], [7])];
+
+  it.each(METRICS.map(({ name }) => name))("%s: parts of it give what all rows together do", async (name) => {
+    const metric = metricByName(name);
+    const weights = unembeddingOf(tf.randomNormal([V, 8], 0, 1, "float32", 1) as tf.Tensor2D);
+    const cleanFinal = tf.randomNormal([3, 8], 0, 1, "float32", 2) as tf.Tensor2D;
+    const final = tf.randomNormal([rows, 8], 0, 1, "float32", 3) as tf.Tensor2D;
+    const pairOfRow = Array.from({ length: rows }, (_, r) => (r * 2) % 3);
+    const input = { pairs, weights, cleanFinal };
+    const whole = await metric.prepare({ ...input, budgetBytes: DEFAULT_BUDGET });
+    const parted = await metric.prepare({ ...input, budgetBytes: 1 });
+    expect(largestError(parted.read(final, pairOfRow), whole.read(final, pairOfRow))).toBeLessThan(TOLERANCE);
+    if (!metric.differentiable) return;
+    const [a, b] = [parted.gradient(cleanFinal), whole.gradient(cleanFinal)];
+    expect(a.shape).toEqual([3, 8]);
+    expect(largestError(a.dataSync(), b.dataSync())).toBeLessThan(TOLERANCE);
+  });
+
+  it.each(METRICS.map(({ name }) => name))("%s keeps to it, of whatever pairs the rows are", async (name) => {
+    const metric = metricByName(name);
+    const weights = unembeddingOf(tf.randomNormal([V, 8]) as tf.Tensor2D);
+    const many = Array.from({ length: rows }, () => PAIR);
+    const final = tf.randomNormal([rows, 8]) as tf.Tensor2D;
+    const budgetBytes = 4 * 10 * V * 4;
+    const prepared = await metric.prepare({ pairs: many, weights, cleanFinal: final, budgetBytes });
+    const everyPair = many.map((_, pair) => pair);
+    const peaks = [
+      await tensorPeak(async () => prepared.read(final, everyPair)),
+      await tensorPeak(async () =>
+        prepared.read(
+          final,
+          everyPair.map(() => 0),
+        ),
+      ),
+      ...(metric.differentiable ? [await tensorPeak(async () => prepared.gradient(final))] : []),
+    ];
+    // Beside the logits there are the rows themselves and what is read off them.
+    for (const peak of peaks) expect(peak).toBeLessThan(budgetBytes + 16 * 4 * rows * 8);
+    if (name !== "logit-diff" && name !== "logit")
+      expect(Math.max(...peaks)).toBeGreaterThan(budgetBytes / 4);
+  });
+});
+
+describe("logits that are not finite", () => {
+  it.each(METRICS.map(({ name }) => name))("%s is not finite either", async (name) => {
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      // A direction sees the tokens that it is made of; the metrics of all tokens see every one of them.
+      const places = name === "logit-diff" || name === "logit" ? [1] : [0, 1, 2];
+      for (const place of places) {
+        const logits = LOGITS.with(place, bad);
+        const metric = await prepare(name, [PAIR], [CLEAN]);
+        const value = metric.read(tf.tensor2d([LOGITS, logits]), [0, 0]);
+        expect([bad, place, Number.isFinite(value[0]), Number.isFinite(value[1])]).toEqual([
+          bad,
+          place,
+          true,
+          false,
+        ]);
+      }
+    }
   });
 });

@@ -13,7 +13,8 @@ const PATHS = [
   { sender: "L0.z[2]@*", receiver: "L1.q[0]@* L2.mlp@3" },
 ];
 
-// Three pairs, the metric goes from 4 to 0 on the mean; the second path is in one pair only, the third in none.
+// Three pairs, the metric goes from 4 to 0 on the mean; the second path is in one pair only, where it goes from 5 to 0, the third
+// in none.
 const EFFECTS = {
   // biome-ignore format: a row per pair
   effects: Float32Array.from([
@@ -22,7 +23,7 @@ const EFFECTS = {
     3, Number.NaN, Number.NaN, -8,
   ]),
   baseMetric: Float64Array.of(4, 5, 3),
-  sourceMetric: Float64Array.of(0, 1, -1),
+  sourceMetric: Float64Array.of(0, 0, 0),
   forwardEquivalents: 0,
 };
 
@@ -36,7 +37,7 @@ const ROWS = [
     recovered: 1.25,
     pairs: 3,
   },
-  { ...PATHS[1], effectContribution: 2, effectMean: -2, recovered: 0.5, pairs: 1 },
+  { ...PATHS[1], effectContribution: 2, effectMean: -2, recovered: 0.4, pairs: 1 },
   // 1, −1, 3: mean 1, of absolute values 5/3; deviations 0, −2, 2.
   {
     ...PATHS[0],
@@ -67,7 +68,7 @@ it("as CSV, with empty cells for what is not computed", async () => {
   expect(text.split("\n")).toEqual([
     "sender,receiver,effect_contribution,effect_mean,effect_se,recovered,pairs",
     "L0.z[2]@*,L1.q[0]@* L2.mlp@3,5,-5,1.5275252,1.25,3",
-    "L0.z[1]@1,final,2,-2,,0.5,1",
+    "L0.z[1]@1,final,2,-2,,0.4,1",
     "L0.z[0]@*,final,1.6666666,1,1.1547005,-0.25,3",
     "",
   ]);
@@ -77,7 +78,17 @@ it("as a table, all numbers with the same decimals", () => {
   expect(pathsTable(ROWS).split("\n")).toEqual([
     "sender     receiver            contribution  effect   ± se  recovered",
     "L0.z[2]@*  L1.q[0]@* L2.mlp@3         5.000  -5.000  1.528   +125.0 %",
-    "L0.z[1]@1  final                      2.000  -2.000           +50.0 %",
+    "L0.z[1]@1  final                      2.000  -2.000           +40.0 %",
     "L0.z[0]@*  final                      1.667  +1.000  1.155    -25.0 %",
   ]);
+});
+
+it("as a table that says over how many pairs, where that is not all of the run's", () => {
+  expect(pathsTable(ROWS, 3).split("\n")).toEqual([
+    "sender     receiver            contribution  effect   ± se  recovered  pairs",
+    "L0.z[2]@*  L1.q[0]@* L2.mlp@3         5.000  -5.000  1.528   +125.0 %      3",
+    "L0.z[1]@1  final                      2.000  -2.000           +40.0 %      1",
+    "L0.z[0]@*  final                      1.667  +1.000  1.155    -25.0 %      3",
+  ]);
+  expect(pathsTable([ROWS[0]], 3)).not.toContain("pairs");
 });

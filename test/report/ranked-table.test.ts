@@ -62,3 +62,12 @@ describe("withSign", () => {
     expect([1, -1, -0.001, 0].map((value) => withSign(value, 1))).toEqual(["+1.0", "-1.0", "-0.0", "0.0"]);
   });
 });
+
+it("says over how many pairs a row is, where some row lacks pairs of the run", () => {
+  const rows = [row({ pairs: 4, recovered: 1 }), row({ rank: 2, pairs: 3, recovered: 0.5 })];
+  const [heads, first, second] = rankedTable(rows, () => false, 4).split("\n");
+  expect(heads.endsWith("recovered  pairs")).toBe(true);
+  expect(first.endsWith("+100.0 %      4")).toBe(true);
+  expect(second.endsWith("+50.0 %      3")).toBe(true);
+  expect(rankedTable(rows.slice(0, 1), () => false, 4)).not.toContain("pairs");
+});

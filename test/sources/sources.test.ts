@@ -95,7 +95,7 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     const before = tf.memory().numTensors;
     const sets = Array.from({ length: 30 }, (_, s) => Uint32Array.of((s * 53) % space.size));
     await withMeans([pair], async (source) => {
-      expect(source.description).toBe("mean over 1 prompts, position by position");
+      expect(source.description).toBe("mean over 1 prompt of 4 tokens, position by position");
       const byMean = await exactEffects(model, [pair], space, sets, { ...base, source });
       const byPrompt = await exactEffects(model, [pair], space, sets, base);
       expect(largestError(byMean.effects, byPrompt.effects)).toBeLessThan(TOLERANCE);
@@ -133,32 +133,84 @@ describe.each(["plain", "parallel", "gated"] as const)("%s model", (kind) => {
     });
   });
 
-  it("mean over pairs of several lengths is taken over all positions", async () => {
-    const [pair] = SAME_LENGTH;
-    const { width } = model.config;
-    const sum = new Float32Array(width);
-    for (const { corrupted } of MIXED) {
-      (
-        await logits(model, [corrupted], (at, l, value) => {
-          if (at === "attnOut" && l === 1) {
-            for (const [i, x] of value.dataSync().entries()) sum[i % width] += x;
-          }
-          return value;
-        })
-      ).dispose();
-    }
-    const byHand = await metricByHand(pair, "attnOut", 1, (data) =>
-      data.set(
-        sum.map((x) => x / 11),
-        2 * width,
-      ),
+  it("a mean says the same of a pair, whatever pairs of other lengths there are", async () => {
+    const sets = Array.from({ length: 40 }, (_, s) => Uint32Array.of((s * 37) % space.size));
+    const effectsOf = (averaged: Pair[]) =>
+      withMeans(averaged, async (source) => {
+        const { effects } = await exactEffects(model, SAME_LENGTH, space, sets, { ...base, source });
+        const { scores } = await estimateAtp(model, SAME_LENGTH, { ...base, space, source });
+        return { effects, estimates: scores.sum, description: source.description };
+      });
+    const alone = await effectsOf(SAME_LENGTH);
+    const beside = await effectsOf(MIXED);
+    expect(beside.effects).toEqual(alone.effects);
+    expect(beside.estimates).toEqual(alone.estimates);
+    expect(alone.description).toBe("mean over 2 prompts of 4 tokens, position by position");
+    expect(beside.description).toBe("mean over 1 prompt of 3 tokens and 2 of 4 tokens, position by position");
+  });
+
+  it("a token that all prompts begin with has no effect beside a longer pair, and every pair its own length's mean", async () => {
+    const begin = [tokenPair([1, 2, 3], [1, 7, 3]), tokenPair([1, 5, 6], [1, 4, 6])];
+    const longer = tokenPair([1, 5, 2, 8], [1, 5, 9, 8]);
+    const start = makeNodeSpace(model.config, ["residPre"], [0, 1, 2, 3]);
+    const sets = [0, 1].map((position) =>
+      Uint32Array.of(indexOfNode(start, { site: "residPre", layer: 0, position })),
     );
-    await withMeans(MIXED, async (source) => {
-      expect(source.description).toBe("mean over 3 prompts, over all positions");
-      const sets = [Uint32Array.of(node("attnOut", 2))];
-      const { effects, baseMetric } = await exactEffects(model, [pair], space, sets, { ...base, source });
-      expect(effects[0]).toBeCloseTo(byHand - baseMetric[0], 4);
+    await withMeans([...begin, longer], async (source) => {
+      const pairs = [...begin, longer];
+      const { effects } = await exactEffects(model, pairs, start, sets, { ...base, source });
+      for (const pair of [0, 1, 2]) expect(Math.abs(effects[2 * pair])).toBeLessThan(TOLERANCE);
+      expect(Math.abs(effects[1])).toBeGreaterThan(100 * TOLERANCE);
+      // Of its length there is one prompt, so its mean is its source prompt, which has the same token at position 1.
+      expect(Math.abs(effects[5])).toBeLessThan(TOLERANCE);
     });
+  });
+
+  it("only prompts of a length that is studied are run", async () => {
+    let rows = 0;
+    const { weights } = model;
+    const counting = Object.assign(Object.create(weights), {
+      tokenRows(ids: readonly number[]) {
+        rows += ids.length;
+        return weights.tokenRows(ids);
+      },
+    });
+    const options = { direction: "noising", sites: ["z" as const], batchSize: 2 } as const;
+    const source = await meanSource({ ...model, weights: counting }, MIXED, {
+      ...options,
+      studied: [SAME_LENGTH[0]],
+    });
+    expect(rows).toBe(2 * 4);
+    source.dispose();
+    await expect(meanSource(model, SAME_LENGTH, { ...options, studied: [MIXED[2]] })).rejects.toThrow(
+      "meanSource: expected a prompt of 3 tokens to average over, as many as pair of 5,6,7 has, got none among 2",
+    );
+  });
+
+  it("a prompt whose activations are not finite is named", async () => {
+    const { weights } = model;
+    const broken = Object.assign(Object.create(weights), {
+      async tokenRows(ids: readonly number[]) {
+        const rows = await weights.tokenRows(ids);
+        const data = Float32Array.from(rows.dataSync());
+        rows.dispose();
+        ids.forEach((id, row) => {
+          if (id === 6) data.fill(Number.NaN, row * model.config.width, (row + 1) * model.config.width);
+        });
+        return tf.tensor2d(data, [ids.length, model.config.width]);
+      },
+    });
+    const before = tf.memory().numTensors;
+    await expect(
+      meanSource({ ...model, weights: broken }, SAME_LENGTH, {
+        direction: "noising",
+        sites: ["mlpOut"],
+        batchSize: 2,
+      }),
+    ).rejects.toThrow(
+      "meanSource: expected finite activations of every prompt that is averaged, got others of pair of 9,8,7,6: values begin to be not finite at L0.residPre@3, which is NaN",
+    );
+    expect(tf.memory().numTensors).toBe(before);
   });
 
   it("refuses sites and prompt lengths that it has no means for", async () => {

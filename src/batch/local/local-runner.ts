@@ -3,6 +3,7 @@
 import pLimit from "p-limit";
 import { ModelChanged } from "../../checkpoint/model-hash.js";
 import { asError, InputError, RunError } from "../../errors.js";
+import { checkLimit, LIMITS } from "../../limits.js";
 import type { FailedShard, ShardEvents, ShardRunner } from "../shard-runner.js";
 import type { NamedTask } from "../shard-task.js";
 import { ShardProcess, type ShardProcessOptions } from "./shard-process.js";
@@ -24,7 +25,10 @@ export class LocalRunner implements ShardRunner {
   /** Processes that died before they were ready, since the last one that was. */
   #failedStarts = 0;
 
+  /** @throws InputError for more workers or retries than there may be */
   constructor(readonly options: LocalRunnerOptions) {
+    checkLimit("LocalRunner", "workers", options.workers, LIMITS.workers);
+    checkLimit("LocalRunner", "retries", options.retries, LIMITS.retries);
     this.#limit = pLimit(options.workers);
   }
 

@@ -8,6 +8,7 @@ import { Console } from "node:console";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ModelChanged, modelFilesSchema } from "../../checkpoint/model-hash.js";
+import { withoutTrap } from "../../engine/heap-error.js";
 import { InputError, RunError } from "../../errors.js";
 import { removeTemporaries } from "../../results/atomic-file.js";
 import { HASH } from "../identity.js";
@@ -75,7 +76,8 @@ async function open({ jobFile, outputFolder, ...options }: ShardPlaces): Promise
   return { store: await ShardStore.open(outputFolder), work: await openJobWork(job, options) };
 }
 
-function failureOf(error: unknown): ChildMessage {
+function failureOf(thrown: unknown): ChildMessage {
+  const error = withoutTrap(thrown);
   const known = error instanceof InputError || error instanceof RunError;
   // A fault of the program: where it came from is worth knowing, and does not fit into a message.
   if (!known) console.error(error);

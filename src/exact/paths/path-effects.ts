@@ -17,6 +17,7 @@ import { formatNodeId } from "../../nodes/node-id.js";
 import { batchPairs } from "../../prompts/buckets.js";
 import { isOutput, type Metric, type OutputMetric } from "../../prompts/metrics/metric.js";
 import { checkPairsForMetric, prepareOnRuns } from "../../prompts/metrics/on-runs.js";
+import { beginsAt, firstOfPair } from "../../prompts/not-finite.js";
 import type { Pair } from "../../prompts/pair.js";
 import { nextBatch, StageProgress } from "../../run-control.js";
 import { type DrawnPairs, drawPairs, meanOverDraws } from "../../sources/draws.js";
@@ -158,7 +159,8 @@ async function effectsOfDrawn(
     const inputs = await runPathInputs(model, direction, plan, replacement);
     const finals = { base: inputs.baseFinal, source: inputs.sourceFinal };
     try {
-      const prepared = await prepareOnRuns(model, metric, ofBatch, direction, finals);
+      const input = { model, pairs: ofBatch, direction, finals, budgetBytes: activationBudgetBytes };
+      const prepared = await prepareOnRuns(metric, input);
       try {
         indices.forEach((index, b) => {
           result.baseMetric[index] = prepared.base[b];
@@ -167,6 +169,14 @@ async function effectsOfDrawn(
         result.forwardEquivalents += 2 * indices.length;
         const put = ({ pairIndex, path }: PathRun, effect: number) => {
           result.effects[indices[pairIndex] * paths.length + path] = effect;
+        };
+        const refuse = async ({ pair, sender }: PathRun, value: number) => {
+          const first = await firstOfPair(model, pair, direction);
+          const begin =
+            first === undefined ? "the unpatched runs are finite, the patched one is not" : beginsAt(first);
+          throw new RunError(
+            `pathEffects: expected a finite ${metric.name} of every patched run, got ${value} for sender ${formatNodeId(sender)} on ${pair.origin}: ${begin}`,
+          );
         };
         for (const run of plan.idle) put(run, 0);
         const shared = { config: model.config, T, inputs, freezeNorm };
@@ -179,19 +189,19 @@ async function effectsOfDrawn(
             async finish(chunk) {
               const { rows } = chunk;
               const final = await chunk.final(model);
-              const values = prepared.metric.read(
-                final,
-                rows.map(({ pairIndex }) => pairIndex),
-              );
-              final.dispose();
-              rows.forEach((run, r) => {
-                if (!Number.isFinite(values[r])) {
-                  throw new RunError(
-                    `pathEffects: expected a finite ${metric.name} of every patched run, got ${values[r]} for sender ${formatNodeId(run.sender)} on ${run.pair.origin}`,
-                  );
-                }
+              let values: Float32Array;
+              try {
+                values = prepared.metric.read(
+                  final,
+                  rows.map(({ pairIndex }) => pairIndex),
+                );
+              } finally {
+                final.dispose();
+              }
+              for (const [r, run] of rows.entries()) {
+                if (!Number.isFinite(values[r])) await refuse(run, values[r]);
                 put(run, values[r] - prepared.base[run.pairIndex]);
-              });
+              }
               result.forwardEquivalents += costOf(model.config.layers, rows, T);
             },
           });

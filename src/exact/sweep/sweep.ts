@@ -26,9 +26,9 @@ import { nextBatch, StageProgress } from "../../run-control.js";
 import { type DrawnPairs, drawPairs } from "../../sources/draws.js";
 import { runWave } from "../../wave.js";
 import { averageDraws } from "../average-draws.js";
+import { checkPatched } from "../not-finite.js";
 import { type PatchOptions, patchSets } from "../patch-sets.js";
 import { MetricTable, type PatchedRuns } from "../patched-runs.js";
-import { readMetrics } from "../read-metrics.js";
 import type { ChunkContext } from "./layer-step.js";
 import { planSweep, type SweepRun } from "./plan.js";
 import { recordPairs } from "./recorded.js";
@@ -94,7 +94,9 @@ async function sweepDrawn(
     const recorded = await recordPairs(model, plan, options.direction, replacement);
     try {
       const finals = { base: recorded.baseFinal, source: recorded.sourceFinal };
-      const prepared = await prepareAllOnRuns(model, metrics, ofBatch, options.direction, finals);
+      const { direction } = options;
+      const input = { model, pairs: ofBatch, direction, finals, budgetBytes: activationBudgetBytes };
+      const prepared = await prepareAllOnRuns(metrics, input);
       table.setUnpatched(indices, prepared);
       const work = { flops: 0 };
       const chunk: ChunkContext = {
@@ -108,9 +110,10 @@ async function sweepDrawn(
       };
       try {
         const idle = (pairIndex: number, patch: number) => table.setUnchanged(indices[pairIndex], patch);
-        const put = ({ patch, pairIndex }: SweepRun, values: readonly number[]) => {
-          const name = () => `${formatNodeId(nodeAt(space, nodes[patch]))} on ${ofBatch[pairIndex].origin}`;
-          table.set(indices[pairIndex], patch, values, name);
+        const refuse = async ({ patch, pairIndex }: SweepRun, values: readonly number[]) => {
+          const node = nodes.subarray(patch, patch + 1);
+          const suspect = { pair: ofBatch[pairIndex], direction, space, nodes: node, replacement };
+          await checkPatched(model, metrics, values, formatNodeId(nodeAt(space, nodes[patch])), suspect);
         };
         for (const wave of wavesOfSweep(inputOf(plan.batch), activationBudgetBytes, idle)) {
           const chunks = wave.map((runs) => new SweepChunk(chunk, runs));
@@ -122,14 +125,12 @@ async function sweepDrawn(
               const { order, final } = await runs.final(model);
               try {
                 const pairOfRow = order.map(({ pairIndex }) => pairIndex);
-                const { vocabulary } = model.config;
-                const values = readMetrics(prepared, final, pairOfRow, vocabulary, activationBudgetBytes);
-                order.forEach((run, r) => {
-                  put(
-                    run,
-                    values.map((ofMetric) => ofMetric[r]),
-                  );
-                });
+                const values = prepared.map(({ metric }) => metric.read(final, pairOfRow));
+                for (const [r, run] of order.entries()) {
+                  const ofRun = values.map((ofMetric) => ofMetric[r]);
+                  if (!ofRun.every(Number.isFinite)) await refuse(run, ofRun);
+                  table.set(indices[run.pairIndex], run.patch, ofRun);
+                }
               } finally {
                 final.dispose();
               }

@@ -61,6 +61,7 @@ export const logitDiff: OutputMetric = {
   needs: { answers: true, wrong: true },
   differentiable: true,
   flatOnClean: false,
+  logitTerms: 0,
   prepare: (input) => prepareDirection(input, (pair) => meanOver(pair.wrong, -1, meanOver(pair.answers, 1))),
 };
 
@@ -70,5 +71,6 @@ export const logit: OutputMetric = {
   needs: { answers: true, wrong: false },
   differentiable: true,
   flatOnClean: false,
+  logitTerms: 0,
   prepare: (input) => prepareDirection(input, (pair) => meanOver(pair.answers, 1)),
 };

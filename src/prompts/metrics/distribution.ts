@@ -13,6 +13,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { product } from "../../engine/matmul.js";
 import type { Pair } from "../pair.js";
 import type { MetricInput, OutputMetric, PreparedMetric } from "./metric.js";
+import { inParts } from "./rows-at-once.js";
 
 /** A function of log-probabilities [R, V] and per-row constants [R, V] (a mask or a reference). */
 interface DistributionForm {
@@ -47,13 +48,24 @@ function indicator(
   return tf.tensor2d(data, [pairs.length, vocabulary]);
 }
 
-/** Makes the per-row constants [B, V] of a metric, given the whole unembedding. */
-type ConstantOf = (input: MetricInput, rows: tf.Tensor2D) => tf.Tensor2D;
+/** Makes the constants of some pairs of the batch, [pairs, V]. */
+type ConstantOf = (input: MetricInput, rows: tf.Tensor2D, places: readonly number[]) => tf.Tensor2D;
 
-const answers: ConstantOf = ({ pairs }, rows) => indicator(pairs, rows.shape[0]);
+const answers: ConstantOf = ({ pairs }, rows, places) =>
+  indicator(
+    places.map((place) => pairs[place]),
+    rows.shape[0],
+  );
 
-const answersMinusWrong: ConstantOf = ({ pairs }, rows) =>
-  indicator(pairs, rows.shape[0], (pair) => pair.wrong);
+const answersMinusWrong: ConstantOf = ({ pairs }, rows, places) =>
+  indicator(
+    places.map((place) => pairs[place]),
+    rows.shape[0],
+    (pair) => pair.wrong,
+  );
+
+const cleanLogProbabilities: ConstantOf = ({ cleanFinal }, rows, places) =>
+  tf.tidy(() => logProbabilities(tf.gather(cleanFinal, tf.tensor1d(Int32Array.from(places), "int32")), rows));
 
 /** Log-probabilities of the tokens outside the mask, moved out of reach of any sum. */
 const EXCLUDED = -1e30;
@@ -73,7 +85,12 @@ const negativeSetLogProb: DistributionForm = {
 };
 
 const setProb: DistributionForm = {
-  value: (logProbs, mask) => tf.sum(tf.mul(tf.exp(logProbs), mask), -1),
+  value: (logProbs, mask) =>
+    tf.add(
+      tf.sum(tf.mul(tf.exp(logProbs), mask), -1),
+      // 0, but NaN where a logit is −∞: exp alone would take it for a token that cannot come.
+      tf.sum(tf.mul(logProbs, 0), -1),
+    ),
   slope(logProbs, mask) {
     const p = tf.exp(logProbs);
     return tf.mul(p, tf.sub(mask, tf.sum(tf.mul(p, mask), -1, true)));
@@ -85,34 +102,56 @@ const divergence: DistributionForm = {
   slope: (logProbs, ref) => tf.sub(tf.exp(logProbs), tf.exp(ref)),
 };
 
+/**
+ * What is there at a time as large as the logits, on either engine: the constants of the pairs and of the rows, logits,
+ * log-probabilities, and the terms of a value or of a slope. Measured up to 10.
+ */
+const LOGIT_TERMS = 10;
+
 async function prepareDistribution(
   input: MetricInput,
   form: DistributionForm,
   constantOf: ConstantOf,
 ): Promise<PreparedMetric> {
   const rows = await input.weights.unembedding();
-  let constant: tf.Tensor2D; // [B, V]
-  try {
-    constant = constantOf(input, rows);
-  } catch (error) {
-    input.weights.releaseUnembedding();
-    throw error;
-  }
+  const budget = { vocabulary: rows.shape[0], terms: LOGIT_TERMS, budgetBytes: input.budgetBytes };
+  // Constants of the whole batch would be there all the time, however little is read together.
+  const constantsOf = (pairOfRow: readonly number[]): tf.Tensor2D => {
+    const places = [...new Set(pairOfRow)];
+    const ofPairs = constantOf(input, rows, places);
+    if (places.length === pairOfRow.length) return ofPairs;
+    const placeOf = new Map(places.map((place, p) => [place, p]));
+    const rowsOf = Int32Array.from(pairOfRow, (pair) => placeOf.get(pair) ?? 0);
+    return tf.gather(ofPairs, tf.tensor1d(rowsOf, "int32"));
+  };
   return {
     read(final, pairOfRow) {
-      const values = tf.tidy(() => {
-        const perRow = tf.gather(constant, tf.tensor1d(Int32Array.from(pairOfRow), "int32"));
-        return form.value(logProbabilities(final, rows), perRow);
+      const data = new Float32Array(pairOfRow.length);
+      inParts(final, budget, (part, first) => {
+        const values = tf.tidy(() => {
+          const constants = constantsOf(pairOfRow.slice(first, first + part.shape[0]));
+          return form.value(logProbabilities(part, rows), constants);
+        });
+        data.set(values.dataSync(), first);
+        values.dispose();
       });
-      const data = Float32Array.from(values.dataSync());
-      values.dispose();
       return data;
     },
-    gradient: (final) => tf.tidy(() => product(form.slope(logProbabilities(final, rows), constant), rows)),
-    dispose() {
-      constant.dispose();
-      input.weights.releaseUnembedding();
+    gradient(final) {
+      const parts: tf.Tensor2D[] = [];
+      inParts(final, budget, (part, first) => {
+        const gradient = tf.tidy(() => {
+          const constants = constantsOf(Array.from({ length: part.shape[0] }, (_, r) => first + r));
+          return product(form.slope(logProbabilities(part, rows), constants), rows);
+        });
+        parts.push(gradient);
+      });
+      if (parts.length === 1) return parts[0];
+      const whole = tf.concat(parts, 0);
+      tf.dispose(parts);
+      return whole;
     },
+    dispose: () => input.weights.releaseUnembedding(),
   };
 }
 
@@ -122,6 +161,7 @@ export const logprob: OutputMetric = {
   needs: { answers: true, wrong: false },
   differentiable: true,
   flatOnClean: false,
+  logitTerms: LOGIT_TERMS,
   prepare: (input) => prepareDistribution(input, setLogProb, answers),
 };
 
@@ -131,6 +171,7 @@ export const nll: OutputMetric = {
   needs: { answers: true, wrong: false },
   differentiable: true,
   flatOnClean: false,
+  logitTerms: LOGIT_TERMS,
   prepare: (input) => prepareDistribution(input, negativeSetLogProb, answers),
 };
 
@@ -140,6 +181,7 @@ export const prob: OutputMetric = {
   needs: { answers: true, wrong: false },
   differentiable: true,
   flatOnClean: false,
+  logitTerms: LOGIT_TERMS,
   prepare: (input) => prepareDistribution(input, setProb, answers),
 };
 
@@ -149,6 +191,7 @@ export const probDiff: OutputMetric = {
   needs: { answers: true, wrong: true },
   differentiable: true,
   flatOnClean: false,
+  logitTerms: LOGIT_TERMS,
   prepare: (input) => prepareDistribution(input, setProb, answersMinusWrong),
 };
 
@@ -158,6 +201,6 @@ export const kl: OutputMetric = {
   needs: { answers: false, wrong: false },
   differentiable: true,
   flatOnClean: true,
-  prepare: (input) =>
-    prepareDistribution(input, divergence, ({ cleanFinal }, rows) => logProbabilities(cleanFinal, rows)),
+  logitTerms: LOGIT_TERMS,
+  prepare: (input) => prepareDistribution(input, divergence, cleanLogProbabilities),
 };

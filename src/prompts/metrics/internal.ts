@@ -10,6 +10,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { InputError } from "../../errors.js";
+import { isLostInFloat32 } from "../../float32.js";
 import type { ModelConfig } from "../../model/config.js";
 import { type HookPoint, sitesOf } from "../../model/sites.js";
 import type { Pair } from "../pair.js";
@@ -88,7 +89,7 @@ export function neuronActivation({
  *
  * @param options `direction` has D numbers; `directionName` stands for it in the metric's name, default "direction"
  * @throws InputError for a layer that is not a whole number, a site that is not of width D, or a direction that is empty,
- *   all 0, or has something else than float32 numbers; what model and pairs have is checked where it is used
+ *   all 0, or has a number that float32 loses; what model and pairs have is checked where it is used
  */
 export function projection({
   layer,
@@ -107,10 +108,10 @@ export function projection({
   if (!PROJECTION_SITES.includes(site)) {
     throw new InputError(`projection: expected one of the sites ${PROJECTION_SITES.join(", ")}, got ${site}`);
   }
-  const wrong = direction.findIndex((weight) => !Number.isFinite(Math.fround(weight)));
+  const wrong = direction.findIndex(isLostInFloat32);
   if (wrong >= 0) {
     throw new InputError(
-      `projection: expected a direction of finite float32 numbers, got ${direction[wrong]} at place ${wrong}`,
+      `projection: expected a direction of numbers that float32 can hold, got ${direction[wrong]} at place ${wrong}`,
     );
   }
   if (direction.every((weight) => weight === 0)) {

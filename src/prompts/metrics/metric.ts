@@ -17,7 +17,7 @@ import type { Pair, PairNeeds } from "../pair.js";
 /** An output metric made ready for a batch of pairs. Holds weights and tensors: dispose it, once, when the batch is done. */
 export interface PreparedMetric {
   /**
-   * The metric of each row.
+   * The metric of each row; not finite where a logit that it looks at is not.
    * @param final [R, D]
    * @param pairOfRow for each row the pair of the batch that it belongs to
    */
@@ -35,8 +35,10 @@ export interface MetricInput {
   readonly pairs: readonly Pair[];
   /** A prepared metric may hold the whole unembedding until it is disposed. */
   readonly weights: UnembeddingProvider;
-  /** `final` of the clean run, [B, D]: the reference of `kl`. Stays the caller's. */
+  /** `final` of the clean run, [B, D]: the reference of `kl`. Stays the caller's, until the prepared metric is disposed. */
   readonly cleanFinal: tf.Tensor2D;
+  /** What products with the whole unembedding may take, in bytes. */
+  readonly budgetBytes: number;
 }
 
 /** What a metric of either kind says of itself. */
@@ -54,6 +56,11 @@ interface MetricTraits {
 
 /** A function of the logits at the pair's metric position. */
 export interface OutputMetric extends MetricTraits {
+  /**
+   * What it holds at a time as large as the logits of the rows that are read together, on either engine; 0 if it reads a few
+   * tokens and not the whole vocabulary.
+   */
+  readonly logitTerms: number;
   prepare(input: MetricInput): Promise<PreparedMetric>;
 }
 

@@ -7,6 +7,7 @@ import type * as tf from "@tensorflow/tfjs-core";
 import { InputError, RunError } from "../../errors.js";
 import type { Model } from "../../model/model.js";
 import type { Direction } from "../direction.js";
+import { beginsAt, firstOfPair } from "../not-finite.js";
 import type { Pair } from "../pair.js";
 import { checkPositions } from "./internal.js";
 import type { InternalReader } from "./internal-reader.js";
@@ -31,26 +32,33 @@ export interface MetricOnRuns extends UnpatchedValues {
   readonly metric: PreparedMetric;
 }
 
+/** What metrics of unpatched runs are read with. */
+export interface OnRunsInput {
+  readonly model: Model;
+  readonly pairs: readonly Pair[];
+  readonly direction: Direction;
+  /** `final` of the base and of the source run, [B, D] each; needed until the prepared metrics are disposed. */
+  readonly finals: { readonly base: tf.Tensor2D; readonly source: tf.Tensor2D };
+  /** What products with the whole unembedding may take, in bytes. */
+  readonly budgetBytes: number;
+}
+
 /**
- * @param finals `final` of the base and of the source run, [B, D] each
- * @throws RunError if the metric of a run is not a finite number, naming the pair
+ * An output metric of a batch, made ready and read off its unpatched runs.
+ * @throws RunError if the metric of a run is not a finite number, naming the pair, and layer and site where that begins
  */
-export async function prepareOnRuns(
-  model: Model,
-  metric: OutputMetric,
-  pairs: readonly Pair[],
-  direction: Direction,
-  finals: { readonly base: tf.Tensor2D; readonly source: tf.Tensor2D },
-): Promise<MetricOnRuns> {
+export async function prepareOnRuns(metric: OutputMetric, input: OnRunsInput): Promise<MetricOnRuns> {
+  const { model, pairs, direction, finals, budgetBytes } = input;
   const prepared = await metric.prepare({
     pairs,
     weights: model.weights,
     cleanFinal: direction === "noising" ? finals.base : finals.source,
+    budgetBytes,
   });
   try {
     const rows = pairs.map((_, b) => b);
     const values = { base: prepared.read(finals.base, rows), source: prepared.read(finals.source, rows) };
-    checkFinite(metric, pairs, values);
+    await checkFinite(metric, values, input);
     return { metric: prepared, ...values };
   } catch (error) {
     prepared.dispose();
@@ -58,13 +66,17 @@ export async function prepareOnRuns(
   }
 }
 
-function checkFinite({ name }: Metric, pairs: readonly Pair[], { base, source }: UnpatchedValues): void {
-  pairs.forEach(({ origin }, b) => {
-    if (Number.isFinite(base[b]) && Number.isFinite(source[b])) return;
-    throw new RunError(
-      `prepareOnRuns: expected a finite ${name} on both runs of ${origin}, got ${base[b]} (base) and ${source[b]} (source)`,
-    );
-  });
+async function checkFinite(
+  metric: Metric,
+  { base, source }: UnpatchedValues,
+  { model, pairs, direction }: Pick<OnRunsInput, "model" | "pairs" | "direction">,
+): Promise<void> {
+  const wrong = pairs.findIndex((_, b) => !Number.isFinite(base[b]) || !Number.isFinite(source[b]));
+  if (wrong < 0) return;
+  const first = await firstOfPair(model, pairs[wrong], direction);
+  throw new RunError(
+    `prepareOnRuns: expected a finite ${metric.name} on both runs of ${pairs[wrong].origin}, got ${base[wrong]} (base) and ${source[wrong]} (source): ${beginsAt(first, isInternal(metric) ? "projections" : "logits")}`,
+  );
 }
 
 /**
@@ -72,13 +84,13 @@ function checkFinite({ name }: Metric, pairs: readonly Pair[], { base, source }:
  * @param readers those that saw the base and the source run
  * @throws RunError as it does
  */
-export function internalOnRuns(
+export async function internalOnRuns(
   metric: InternalMetric,
-  pairs: readonly Pair[],
+  input: Pick<OnRunsInput, "model" | "pairs" | "direction">,
   readers: { readonly base: InternalReader; readonly source: InternalReader },
-): UnpatchedValues {
+): Promise<UnpatchedValues> {
   const values = { base: readers.base.of(metric), source: readers.source.of(metric) };
-  checkFinite(metric, pairs, values);
+  await checkFinite(metric, values, input);
   return values;
 }
 
@@ -87,15 +99,12 @@ export function internalOnRuns(
  * @throws as it does
  */
 export async function prepareAllOnRuns(
-  model: Model,
   metrics: readonly OutputMetric[],
-  pairs: readonly Pair[],
-  direction: Direction,
-  finals: { readonly base: tf.Tensor2D; readonly source: tf.Tensor2D },
+  input: OnRunsInput,
 ): Promise<MetricOnRuns[]> {
   const prepared: MetricOnRuns[] = [];
   try {
-    for (const metric of metrics) prepared.push(await prepareOnRuns(model, metric, pairs, direction, finals));
+    for (const metric of metrics) prepared.push(await prepareOnRuns(metric, input));
     return prepared;
   } catch (error) {
     for (const { metric } of prepared) metric.dispose();

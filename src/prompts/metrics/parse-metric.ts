@@ -2,6 +2,7 @@
 
 import { resolve } from "node:path";
 import { InputError } from "../../errors.js";
+import { isLostInFloat32 } from "../../float32.js";
 import { shown } from "../../shown-text.js";
 import { parseJsonText, readTextFileNow } from "../../text-file.js";
 import { METRICS } from "./index.js";
@@ -91,9 +92,9 @@ function readDirection(file: string): number[] {
     throw new InputError(`parseMetric: ${file}: expected a JSON array of numbers, got ${kindOf(values)}`);
   }
   const direction = values.map((value: unknown, place) => {
-    if (typeof value === "number" && Number.isFinite(Math.fround(value))) return value;
+    if (typeof value === "number" && !isLostInFloat32(value)) return value;
     throw new InputError(
-      `parseMetric: ${file}: [${place}]: expected a finite float32 number, got ${shown(value)}`,
+      `parseMetric: ${file}: [${place}]: expected a number that float32 can hold, got ${shown(value)}`,
     );
   });
   if (direction.some((value) => value !== 0)) return direction;

@@ -8,26 +8,41 @@
 import { product } from "../../engine/matmul.js";
 import type { Pair } from "../pair.js";
 import type { MetricInput, OutputMetric, PreparedMetric } from "./metric.js";
+import { inParts } from "./rows-at-once.js";
 
+/** NaN where a logit is not finite: nothing is above NaN, so that the answers of a broken model would come first. */
 function rankOfBestAnswer(logits: Float32Array, { answers }: Pair): number {
   const best = answers.reduce((highest, token) => Math.max(highest, logits[token]), Number.NEGATIVE_INFINITY);
-  return 1 + logits.reduce((above, value) => above + (value > best ? 1 : 0), 0);
+  let above = 0;
+  for (const value of logits) {
+    if (!Number.isFinite(value)) return Number.NaN;
+    if (value > best) above++;
+  }
+  return 1 + above;
 }
 
+/** The logits as the engine has them, transposed on the embedded engine, and their copy in JavaScript. */
+const LOGIT_TERMS = 3;
+
 async function prepareRanking(
-  { pairs, weights }: MetricInput,
+  { pairs, weights, budgetBytes }: MetricInput,
   score: (rank: number) => number,
 ): Promise<PreparedMetric> {
   const rows = await weights.unembedding();
+  const [V] = rows.shape;
   return {
     read(final, pairOfRow) {
-      const logits = product(final, rows, { transposeB: true });
-      const V = logits.shape[1];
-      const data = logits.dataSync() as Float32Array;
-      logits.dispose();
-      return Float32Array.from(pairOfRow, (pair, row) =>
-        score(rankOfBestAnswer(data.subarray(row * V, (row + 1) * V), pairs[pair])),
-      );
+      const values = new Float32Array(pairOfRow.length);
+      inParts(final, { vocabulary: V, terms: LOGIT_TERMS, budgetBytes }, (part, first) => {
+        const logits = product(part, rows, { transposeB: true });
+        const data = logits.dataSync() as Float32Array;
+        logits.dispose();
+        for (let row = 0; row < part.shape[0]; row++) {
+          const ofRow = data.subarray(row * V, (row + 1) * V);
+          values[first + row] = score(rankOfBestAnswer(ofRow, pairs[pairOfRow[first + row]]));
+        }
+      });
+      return values;
     },
     gradient() {
       throw new Error("gradient: expected a differentiable metric, got one of the order of the logits");
@@ -42,6 +57,7 @@ export const rank: OutputMetric = {
   needs: { answers: true, wrong: false },
   differentiable: false,
   flatOnClean: false,
+  logitTerms: LOGIT_TERMS,
   prepare: (input) => prepareRanking(input, (r) => r),
 };
 
@@ -51,5 +67,6 @@ export const accuracy: OutputMetric = {
   needs: { answers: true, wrong: false },
   differentiable: false,
   flatOnClean: false,
-  prepare: (input) => prepareRanking(input, (r) => (r === 1 ? 1 : 0)),
+  logitTerms: LOGIT_TERMS,
+  prepare: (input) => prepareRanking(input, (r) => (Number.isNaN(r) ? r : r === 1 ? 1 : 0)),
 };

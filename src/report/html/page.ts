@@ -58,7 +58,7 @@ ${folder.sheets.map(({ id }) => html`<li><a href="#${id}">${SHEETS[id].title}</a
 <main>
 <noscript><p><b>The figures and the whole tables need JavaScript</b>, which is part of this file.</p></noscript>
 ${summarySection(folder)}
-${folder.ranked ? listSection(folder.ranked, open) : undefined}
+${folder.ranked ? listSection(folder.ranked, open, folder.summary?.pairs.used) : undefined}
 ${sections.map(figureSection)}
 ${folder.sheets.map(sheetSection)}
 </main>

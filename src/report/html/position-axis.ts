@@ -19,7 +19,8 @@ export const TOKEN_CHARACTERS = 14;
 const ISOLATE = ["\u2068", "\u2069"] as const;
 
 /**
- * Labels in the order of the first pair's prompt; roles of unknown position behind the others, `*` last.
+ * Labels in the order of the first pair's prompt; roles of unknown position behind the others, and so positions counted from the
+ * end where prompts have several lengths; `*` last.
  * @param characters what is shown of a token at most
  */
 export function positionAxis(
@@ -28,7 +29,6 @@ export function positionAxis(
   characters: number = TOKEN_CHARACTERS,
 ): PositionLabel[] {
   const placeOf = (position: NodePosition): number => {
-    if (typeof position === "number") return position;
     if (position === ALL_POSITIONS) return Number.MAX_VALUE;
     return ownPosition(prompts, position) ?? Number.MAX_SAFE_INTEGER;
   };
@@ -39,7 +39,10 @@ export function positionAxis(
 }
 
 function ownPosition(prompts: PromptSummary | undefined, position: NodePosition): number | undefined {
-  if (typeof position === "number") return position;
+  if (typeof position === "number") {
+    if (position >= 0) return position;
+    return prompts && position >= -prompts.length ? prompts.length + position : undefined;
+  }
   // Roles are names from a file: "constructor" is none of an object's own.
   return prompts && Object.hasOwn(prompts.roles, position) ? prompts.roles[position] : undefined;
 }
@@ -54,9 +57,7 @@ function labelOf(
   if (!prompts || at === undefined || at >= prompts.length)
     return { position, lines: [name], changed: false };
   const changed =
-    typeof position === "number"
-      ? prompts.differing.includes(position)
-      : prompts.differingRoles.includes(position);
+    typeof position === "number" ? prompts.differing.includes(at) : prompts.differingRoles.includes(position);
   const [clean, corrupted] = [prompts.clean[at], prompts.corrupted[at]].map((token) =>
     tokenText(token, characters),
   );

@@ -1,6 +1,7 @@
 /** @file The run in words: what was done to which model, what was verified, what is certain, what it cost. */
 
 import type { About, CertificateContent, FaithfulnessContent, Summary } from "../../results/schemas.js";
+import { describeAveraged } from "../../sources/averaged.js";
 import { agreementLines } from "../agreement-text.js";
 import { html, type Markup } from "./markup.js";
 import { plainNumber, signedNumber } from "./number-text.js";
@@ -56,6 +57,7 @@ function runLines({
   metric,
   direction,
   source,
+  averaged,
   embeddingDeviation,
   alsoMetrics = [],
 }: About & Pick<Summary, "alsoMetrics">): Line[] {
@@ -91,6 +93,7 @@ function runLines({
             `${source}${embeddingDeviation === undefined ? "" : `, σ = ${plainNumber(embeddingDeviation)}`}`,
           ] as const,
         ]),
+    ...(averaged ? [["averaged", describeAveraged(averaged)] as const] : []),
   ];
 }
 
