@@ -186,7 +186,7 @@ export function makeProgram(context: CliContext): Command {
     .command("status")
     .description("how far a job is: shards, rate, time left, failures")
     .argument("<job.json>", "the job")
-    .action((job: string, options: BatchStatusCommandOptions) => batchStatusCommand(job, options));
+    .action((job: string, options: BatchStatusCommandOptions) => batchStatusCommand(job, options, context));
   addReportOptions(addQueueOptions(batchStatus, { mandatory: false }));
   const batchSubmit = batch
     .command("submit")

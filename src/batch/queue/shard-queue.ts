@@ -5,6 +5,7 @@ import { type JobsOptions, type Processor, Queue, QueueEvents, Worker } from "bu
 import { asError } from "../../errors.js";
 import type { QueueConnection } from "./connection.js";
 import { queueKeys, RANDOM_ID } from "./keys.js";
+import { passingReason } from "./outage.js";
 import { forgotten, withdraw } from "./submission.js";
 
 export interface QueueTimes {
@@ -56,7 +57,8 @@ async function opened<T extends Part>(make: () => T, { onError }: QueueConnectio
       await part.waitUntilReady();
       return part;
     } catch (error) {
-      onError(asError(error));
+      // What the server refuses for good it would refuse again.
+      if (passingReason(asError(error)) === undefined) throw error;
       await part.close().catch(onError);
       await delay(AFTER_ERROR_MS);
     }

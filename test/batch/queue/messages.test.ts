@@ -329,7 +329,7 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
       () => ({ at: "queue", upload: "0".repeat(32), bytes: 2 ** 50, sha256: "0".repeat(64) }),
       () => ({ at: "queue", upload: "0".repeat(32), bytes: 100, sha256: "0".repeat(64) }),
       () =>
-        putResult(connection.redis, KEYS, submission, garbage, () => {}).then((upload) => ({
+        putResult(connection.redis, KEYS, submission, garbage).then((upload) => ({
           at: "queue",
           ...upload,
         })),
@@ -392,7 +392,7 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     const bytes = Buffer.alloc(size, 7);
     bytes.writeUInt32LE(123456789, 8 * 2 ** 20 - 2);
     const pieces = (client: Redis) => client.keys(`atpkit:result:${id}:*`);
-    const upload = await putResult(connection.redis, KEYS, id, bytes, () => {});
+    const upload = await putResult(connection.redis, KEYS, id, bytes);
     expect(upload.bytes).toBe(size);
     expect((await pieces(connection.redis)).length).toBe(3);
     for (const key of await pieces(connection.redis)) {
@@ -410,22 +410,5 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     expect(await getResult(connection.redis, KEYS, id, upload)).toBeUndefined();
     await dropResult(connection.redis, KEYS, id, upload);
     expect(await pieces(connection.redis)).toEqual([]);
-  });
-
-  it("a result waits while Redis has no room for it", async () => {
-    const client = redis.client();
-    await client.config("SET", "maxmemory", "100kb", "maxmemory-policy", "noeviction");
-    let told = 0;
-    const putting = putResult(connection.redis, KEYS, submissionOf("c"), Buffer.alloc(100, 1), () => {
-      told += 1;
-    });
-    await delay(1500);
-    expect(told).toBe(1);
-    expect(await client.keys("atpkit:result:*")).toEqual([]);
-    await client.config("SET", "maxmemory", "0");
-    const upload = await putting;
-    expect(await getResult(connection.redis, KEYS, submissionOf("c"), upload)).toEqual(Buffer.alloc(100, 1));
-    expect(told).toBe(1);
-    client.disconnect();
   });
 });

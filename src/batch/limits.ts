@@ -1,0 +1,107 @@
+/**
+ * @file What a job may ask of a machine that it does not know. A job from a queue may be anybody's: a worker looks at these numbers
+ * before it plans, starts or allocates anything for it. What fits below them is for the memory plan to say, which counts every part.
+ */
+
+import { availableParallelism, totalmem } from "node:os";
+import { METHODS } from "../atpstar/methods.js";
+import { InputError } from "../errors.js";
+import type { Job, PortablePair } from "./job.js";
+import type { ShardTask } from "./shard-task.js";
+
+/** Each far above what has a use, and small enough for a worker to find out that the rest does not fit. */
+export const LIMITS = {
+  /** Of all prompts and answers together. */
+  tokens: 2 ** 25,
+  /** Of all pairs together. */
+  roles: 2 ** 22,
+  /** Thousands average away all noise that matters. */
+  draws: 10_000,
+  /** Pairs times draws. */
+  runs: 2 ** 22,
+  /** What gets noise: positions and roles. */
+  noised: 2 ** 12,
+  metrics: 256,
+  /** Numbers in the directions of all metrics together. */
+  directions: 2 ** 22,
+  batchSize: 2 ** 16,
+  /** 8 TiB. */
+  activationBytes: 2 ** 43,
+} as const;
+
+export interface Machine {
+  readonly cores: number;
+  readonly memoryBytes: number;
+}
+
+/** What this process can have: a container's limits count. */
+export function thisMachine(): Machine {
+  const limit = process.constrainedMemory() ?? 0;
+  return { cores: availableParallelism(), memoryBytes: limit > 0 ? Math.min(limit, totalmem()) : totalmem() };
+}
+
+/**
+ * @param job of the shape of a job; see `parseJob`
+ * @throws InputError for one that asks for more than the limits or the machine have
+ */
+export function checkJobLimits(job: Job, { cores }: Pick<Machine, "cores">): void {
+  const { source, pairs, metrics, threads = 1, batchSize, activationBudgetBytes } = job;
+  const all = source.kind === "mean" && source.pairs ? [...pairs, ...source.pairs] : pairs;
+  const total = (count: (pair: PortablePair) => number) => all.reduce((sum, pair) => sum + count(pair), 0);
+  atMost(
+    "tokens",
+    total(
+      ({ clean, corrupted, answers, wrong }) =>
+        clean.length + (corrupted?.length ?? 0) + answers.length + wrong.length,
+    ),
+    LIMITS.tokens,
+  );
+  atMost(
+    "roles",
+    total(({ roles }) => roles.length),
+    LIMITS.roles,
+  );
+  if (source.kind === "noise") {
+    atMost("source.draws", source.draws, LIMITS.draws);
+    atMost("pairs times source.draws", pairs.length * source.draws, LIMITS.runs);
+    atMost("source.at", source.at.length, LIMITS.noised);
+  }
+  atMost("metrics", metrics.length, LIMITS.metrics);
+  const directions = metrics.map((metric) =>
+    "internal" in metric && "direction" in metric.internal.takes ? metric.internal.takes.direction.length : 0,
+  );
+  atMost(
+    "metrics' directions",
+    directions.reduce((sum, length) => sum + length, 0),
+    LIMITS.directions,
+  );
+  atMost("batchSize", batchSize, LIMITS.batchSize);
+  atMost("activationBudgetBytes", activationBudgetBytes, LIMITS.activationBytes);
+  atMost("threads", threads, cores, ", the cores of this machine");
+}
+
+/**
+ * Memory is planned for the largest shard that the job announces: one that is larger is not made.
+ * @throws InputError
+ */
+export function checkShardLimits(task: ShardTask, { workload }: Pick<Job, "workload">): void {
+  if (task.kind === "sample") return;
+  atMost("pairs of a shard", task.pairs.end - task.pairs.first, workload.pairs);
+  if (task.kind === "verify") {
+    atMost("nodes of a shard", task.nodes.length, workload.nodes);
+    return;
+  }
+  const { method, byPair } = workload;
+  // From the one that holds least to the one that holds most.
+  const heavier = method === undefined || METHODS.indexOf(task.method) > METHODS.indexOf(method);
+  if (heavier || (task.byPair && !byPair)) {
+    throw new InputError(
+      `checkLimits: expected a shard that the job announces, got ${task.method}${task.byPair ? " by pair" : ""}, for which no memory is planned`,
+    );
+  }
+}
+
+function atMost(what: string, got: number, most: number, why = ""): void {
+  if (got <= most) return;
+  throw new InputError(`checkLimits: ${what}: expected at most ${most}${why}, got ${got}`);
+}
