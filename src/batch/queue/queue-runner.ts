@@ -5,6 +5,7 @@
  * moment it leaves a queue that workers go on with, and that the next one takes up.
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import type { Queue, QueueEvents, Worker } from "bullmq";
 import { shownWords } from "../../shown-text.js";
 import { canonicalJson } from "../identity.js";
@@ -45,6 +46,9 @@ const SHARDS_AT_ONCE = 100;
 
 /** Of what a worker says of a failure. */
 const SHOWN_CHARACTERS = 1000;
+
+/** Between looks where somebody sends results that are not believed: as fast as they come would be a race. */
+const AFTER_FORGED_MS = 500;
 
 /** What ending may take when Redis does not answer. */
 const CLOSE_MS = 5000;
@@ -191,6 +195,7 @@ export class QueueRunner implements ShardRunner {
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
+      const forged = this.#forged;
       for (const name of await queue.getRanges(["completed"], 0, -1)) {
         if (stop.aborted) break;
         await this.#take(parts, name, events, failed);
@@ -201,6 +206,7 @@ export class QueueRunner implements ShardRunner {
         lookedAt = performance.now();
       }
       if (this.#asked.size === 0) break;
+      if (this.#forged > forged) await delay(AFTER_FORGED_MS, undefined, { signal: stop }).catch(() => {});
       const timer = setTimeout(() => this.#wake(), this.#times.lookMs);
       await woken;
       clearTimeout(timer);
