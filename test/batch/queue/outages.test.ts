@@ -234,7 +234,7 @@ describe.skipIf(skipReason() !== undefined)(titled("outages"), () => {
       const child = startCli([...args, "--queue", redis.url]);
       const told = new Promise<void>((resolve) => {
         child.stderr.on("data", (text) => {
-          if (String(text).includes("it is full since")) resolve();
+          if (String(text).includes("it is full (")) resolve();
         });
       });
       return { child, told, result: resultOf(child) };
@@ -262,7 +262,7 @@ describe.skipIf(skipReason() !== undefined)(titled("outages"), () => {
     const worker = startWorker(start());
     await inHand(join(dirname(file), "out"));
     await full();
-    await worker.says("it is full since");
+    await worker.says("it is full (");
     worker.child.kill("SIGTERM");
     await worker.says("the shard in hand cannot be handed in; others will make it again");
     await worker.says("ended: 0 made");
