@@ -21,6 +21,8 @@ export const LIMITS = {
   runs: 2 ** 22,
   /** What gets noise: positions and roles. */
   noised: 2 ** 12,
+  /** Pairs times nodes of the largest shard. */
+  patches: 2 ** 22,
   metrics: 256,
   /** Numbers in the directions of all metrics together. */
   directions: 2 ** 22,
@@ -41,11 +43,12 @@ export function thisMachine(): Machine {
 }
 
 /**
+ * A job that is refused here is refused by every worker with as many cores.
  * @param job of the shape of a job; see `parseJob`
  * @throws InputError for one that asks for more than the limits or the machine have
  */
 export function checkJobLimits(job: Job, { cores }: Pick<Machine, "cores">): void {
-  const { source, pairs, metrics, threads = 1, batchSize, activationBudgetBytes } = job;
+  const { source, pairs, metrics, threads = 1, batchSize, activationBudgetBytes, workload } = job;
   const all = source.kind === "mean" && source.pairs ? [...pairs, ...source.pairs] : pairs;
   const total = (count: (pair: PortablePair) => number) => all.reduce((sum, pair) => sum + count(pair), 0);
   atMost(
@@ -74,6 +77,11 @@ export function checkJobLimits(job: Job, { cores }: Pick<Machine, "cores">): voi
     "metrics' directions",
     directions.reduce((sum, length) => sum + length, 0),
     LIMITS.directions,
+  );
+  atMost(
+    "pairs times nodes of a shard",
+    Math.min(workload.pairs, pairs.length) * workload.nodes,
+    LIMITS.patches,
   );
   atMost("batchSize", batchSize, LIMITS.batchSize);
   atMost("activationBudgetBytes", activationBudgetBytes, LIMITS.activationBytes);

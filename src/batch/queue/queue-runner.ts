@@ -10,6 +10,7 @@ import type { Queue, QueueEvents, Worker } from "bullmq";
 import { shownWords } from "../../shown-text.js";
 import { canonicalJson } from "../identity.js";
 import type { Job } from "../job.js";
+import { checkJobLimits } from "../limits.js";
 import { mostResultBytes, problemOf } from "../result-shape.js";
 import type { FailedShard, ShardEvents, ShardRunner } from "../shard-runner.js";
 import type { NamedTask } from "../shard-task.js";
@@ -119,7 +120,8 @@ export class QueueRunner implements ShardRunner {
 
   /**
    * Aborting it rejects at once: what is queued stays there, and workers go on with it.
-   * @throws RunError where the store cannot be written to; the signal's reason
+   * @throws InputError for a job that no worker would take; RunError where the store cannot be written to, or the server refuses
+   *   something for good; the signal's reason
    */
   async run(tasks: readonly NamedTask[], events: ShardEvents, signal?: AbortSignal): Promise<FailedShard[]> {
     if (this.#asked.size > 0) throw new Error("QueueRunner: expected one run at a time, got a second one");
@@ -158,6 +160,8 @@ export class QueueRunner implements ShardRunner {
   async #begin(): Promise<Parts> {
     if (this.#parts) return this.#parts;
     const { connection, prefix, outputFolder, job, key } = this.options;
+    // What no worker would take.
+    checkJobLimits(job, { cores: Number.POSITIVE_INFINITY });
     const text = canonicalJson(job);
     checkJobSize(Buffer.byteLength(text));
     const submission = await numberSubmission(outputFolder, job);

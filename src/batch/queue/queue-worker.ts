@@ -50,9 +50,9 @@ interface Known extends Announced {
 }
 
 /**
- * Works until its signal is aborted: then it finishes the shard in hand.
+ * Works until its signal is aborted: then it finishes the shard in hand, unless the queue is away and could not take it.
  * @returns how many shards it has made
- * @throws RunError where engine, model or shared folder fail this worker, not a shard; ModelChanged where the model is not the one
+ * @throws RunError where engine, model or shared folder fail this worker, not a shard, or the server refuses something for good; ModelChanged where the model is not the one
  *   any more that was hashed
  */
 export async function runQueueWorker(options: QueueWorkerOptions): Promise<number> {
