@@ -15,9 +15,10 @@ import type { NamedTask } from "../shard-task.js";
 import { RANDOM_ID } from "./keys.js";
 import { type QueueKey, SIGNATURE } from "./queue-key.js";
 import { MAX_RESULT_BYTES } from "./result-pieces.js";
+import { isSmallJson } from "./small-json.js";
 
-/** More text than any job of hundreds of thousands of prompts. */
-export const MAX_JOB_BYTES = 2 ** 27;
+/** More text than any job of hundreds of thousands of prompts, of which each has about ten arrays. */
+const JOB_TEXT = { characters: 2 ** 27, brackets: 2 ** 22 } as const;
 
 const signature = z.string().regex(SIGNATURE).optional();
 
@@ -146,8 +147,17 @@ function jobParts(text: string, submission: string): string[] {
 
 /** @throws InputError for more than a job can be */
 export function checkJobSize(bytes: number): void {
-  if (bytes <= MAX_JOB_BYTES) return;
-  throw new InputError(`parsePublishedJob: expected at most ${MAX_JOB_BYTES} bytes, got ${bytes}`);
+  if (bytes <= JOB_TEXT.characters) return;
+  throw new InputError(`parsePublishedJob: expected at most ${JOB_TEXT.characters} bytes, got ${bytes}`);
+}
+
+/** @throws InputError for the text of more than a job can be */
+export function checkJobText(text: string): void {
+  checkJobSize(Buffer.byteLength(text));
+  if (isSmallJson(text, JOB_TEXT)) return;
+  throw new InputError(
+    `parsePublishedJob: expected at most ${JOB_TEXT.brackets} arrays and objects, got more`,
+  );
 }
 
 /**
@@ -156,6 +166,7 @@ export function checkJobSize(bytes: number): void {
  * @throws InputError for text that is not the job of that hash, or asks for more than this machine gives
  */
 export function parsePublishedJob(text: string, expectedHash: string): HashedJob {
+  checkJobText(text);
   let value: unknown;
   try {
     value = JSON.parse(text);

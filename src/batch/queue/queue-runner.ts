@@ -18,7 +18,7 @@ import type { ShardStore } from "../store.js";
 import { atMost, type QueueConnection } from "./connection.js";
 import { type QueueKeys, queueKeys } from "./keys.js";
 import {
-  checkJobSize,
+  checkJobText,
   type DoneShard,
   isSignedDone,
   parseDone,
@@ -163,7 +163,7 @@ export class QueueRunner implements ShardRunner {
     // What no worker would take.
     checkJobLimits(job, { cores: Number.POSITIVE_INFINITY });
     const text = canonicalJson(job);
-    checkJobSize(Buffer.byteLength(text));
+    checkJobText(text);
     const submission = await numberSubmission(outputFolder, job);
     const signature = key && signJob(text, submission, key);
     await removeForgotten(connection, prefix);
