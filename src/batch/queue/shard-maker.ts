@@ -28,7 +28,7 @@ import {
   signFailure,
 } from "./messages.js";
 import { KEY_VARIABLE, type QueueKey } from "./queue-key.js";
-import { putResult } from "./result-pieces.js";
+import { dropResult, putResult, type Upload } from "./result-pieces.js";
 import { openWorker, type QueueTimes } from "./shard-queue.js";
 import { findOutputFolder, readSubmission } from "./submission.js";
 import { isRefusal } from "./waiting-redis.js";
@@ -76,6 +76,8 @@ export class ShardMaker {
   #process: ShardProcess;
   /** Absent until it is open. */
   #worker: Worker | undefined;
+  /** A result in Redis that the queue has not taken yet. */
+  #uploaded: { readonly name: string; readonly upload: Upload } | undefined;
   /** Settled when nothing is being computed; never rejects. */
   #computing: Promise<unknown> = Promise.resolve();
   /** Shards made. */
@@ -145,6 +147,9 @@ export class ShardMaker {
     worker.on("error", (error) => {
       if (isRefusal(error)) this.failure ??= error;
     });
+    worker.on("completed", () => {
+      this.#uploaded = undefined;
+    });
     worker.run().catch((error: unknown) => {
       this.failure = asError(error);
     });
@@ -162,7 +167,10 @@ export class ShardMaker {
       await Promise.race([closing, outage.begun()]);
       if (this.busy)
         this.options.onNotice("the shard in hand cannot be handed in; others will make it again");
-    } else await atMost(CLOSE_MS, closing, outage);
+    } else {
+      const end = closing.then(() => this.#dropUntaken());
+      await atMost(CLOSE_MS, end.catch(this.options.connection.onError), outage);
+    }
     await this.#process.close();
     await rm(this.place.temporary, { recursive: true, force: true });
   }
@@ -183,6 +191,7 @@ export class ShardMaker {
   }
 
   async #makeSigned(shard: QueuedShard, token: string | undefined): Promise<DoneShard> {
+    await this.#dropUntaken();
     const named = this.#read(shard);
     try {
       await this.#ready();
@@ -202,6 +211,19 @@ export class ShardMaker {
     this.options.onShard?.(named.name, (performance.now() - began) / 1000);
     const { key } = this.options;
     return key ? signDone(done, this.#placeOf(shard), key) : done;
+  }
+
+  /** Of a shard that was taken for lost meanwhile, in an outage for one, nobody fetches the result: it makes room. */
+  async #dropUntaken(): Promise<void> {
+    const untaken = this.#uploaded;
+    this.#uploaded = undefined;
+    if (!untaken) return;
+    const { connection, prefix } = this.options;
+    const { submission } = this.place;
+    const said = await connection.redis.hget(`${prefix}:${submission}:${untaken.name}`, "returnvalue");
+    // It was taken, and only the answer was lost.
+    if (said?.includes(untaken.upload.upload)) return;
+    await dropResult(connection.redis, queueKeys(prefix), submission, untaken.upload);
   }
 
   #placeOf(shard: QueuedShard): ShardPlace {
@@ -272,6 +294,7 @@ export class ShardMaker {
     const { connection, prefix } = this.options;
     const bytes = await store.readBytes(named.name);
     const upload = await putResult(connection.redis, queueKeys(prefix), submission, bytes);
+    this.#uploaded = { name: named.name, upload };
     await store.remove(named.name);
     return { at: "queue", ...upload };
   }
