@@ -171,6 +171,8 @@ describe.skipIf(skipReason() !== undefined)(titled("outages"), () => {
       }
       worker.child.kill("SIGTERM");
       await worker.says("ended:");
+      // Nor does the result stay of a shard that was taken for lost meanwhile.
+      expect(await admin.keys("atpkit:result:*")).toEqual([]);
     },
   );
 
