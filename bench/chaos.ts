@@ -209,6 +209,7 @@ async function throughQueue(job: PreparedJob, work: (runner: QueueRunner) => Pro
     jobHash,
     store: await ShardStore.open(outputFolder),
     retries: 2,
+    nodes: job.space.size,
     times: TIMES,
   });
   try {

@@ -53,6 +53,11 @@ export function shownMessage(message: string): string {
   return shownLines(cut);
 }
 
+/** Others' words inside a message: on one line, escaped, and cut where they are long. */
+export function shownWords(text: string, most = SHOWN_CHARACTERS): string {
+  return escaped(text.length <= most ? text : `${text.slice(0, most)}… (${text.length} characters)`);
+}
+
 /** Text of several lines with everything else that is invisible escaped. */
 export function shownLines(text: string): string {
   return text.split("\n").map(escaped).join("\n");

@@ -5,6 +5,7 @@
 
 import { ResultsFolder } from "../results/results-folder.js";
 import type { Progress } from "../run-control.js";
+import { shownWords } from "../shown-text.js";
 import { IncompleteJob, ShardSource } from "./coordinator-shards.js";
 import { type JobOutcome, JobStages } from "./coordinator-stages.js";
 import { JobOutputs } from "./outputs.js";
@@ -60,7 +61,7 @@ export async function runJob(
       const { devices } = shards.effort;
       if (devices.length > 1) {
         onNotice?.(
-          `warning: shards of this job come from different devices (${devices.join("; ")}): their numbers agree but for the last bits of float32, and other devices may give other bytes`,
+          `warning: shards of this job come from different devices (${devices.map((device) => shownWords(device)).join("; ")}): their numbers agree but for the last bits of float32, and other devices may give other bytes`,
         );
       }
       return outcome;

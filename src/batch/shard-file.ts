@@ -26,6 +26,9 @@ const MAX_HEADER_BYTES = 2 ** 28;
 /** Bytes that are read, hashed or written at a time: neither files nor hashes take 2 GiB at once. */
 const CHUNK_BYTES = 2 ** 24;
 
+/** For people: kind and name of a device. */
+const LONGEST_DEVICE = 1024;
+
 const ARRAY_NAME = /^[A-Za-z]+(\.\d+)?$/;
 
 const ARRAYS = { float64: Float64Array, float32: Float32Array, uint32: Uint32Array } as const;
@@ -36,9 +39,9 @@ const headerSchema = z.strictObject({
   name: z.string().regex(HASH),
   job: z.string().regex(HASH),
   task: taskSchema,
-  device: z.string(),
-  seconds: z.number(),
-  forwardEquivalents: z.number(),
+  device: z.string().max(LONGEST_DEVICE),
+  seconds: z.number().min(0),
+  forwardEquivalents: z.number().min(0),
   arrays: z.array(
     z.strictObject({
       name: z.string().regex(ARRAY_NAME),

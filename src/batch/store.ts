@@ -56,6 +56,11 @@ export class ShardStore {
     return (await this.#read(name)) !== undefined;
   }
 
+  /** The shard, or undefined where `has` is false. @throws RunError if the disk refuses */
+  async get(name: string): Promise<ShardResult | undefined> {
+    return await this.#read(name);
+  }
+
   /** @throws RunError for a shard that is not there, or is broken: it is set aside then, with a notice; if the disk refuses */
   async read(name: string): Promise<ShardResult> {
     const result = await this.#read(name);
@@ -84,11 +89,17 @@ export class ShardStore {
 
   /**
    * Puts a shard in place that comes from another store. In memory twice for a moment.
-   * @throws RunError for bytes that are not this shard, whole; as `write` does
+   * @param problemOf what is wrong with a whole result, where anything is
+   * @throws RunError for bytes that are not this shard, whole, or with such a problem; as `write` does
    */
-  async writeBytes(name: string, bytes: Uint8Array): Promise<void> {
+  async writeBytes(
+    name: string,
+    bytes: Uint8Array,
+    problemOf: (result: ShardResult) => string | undefined = () => undefined,
+  ): Promise<void> {
     const path = this.#path(name);
-    await readShard(name, bytesAsSource(bytes));
+    const problem = problemOf(await readShard(name, bytesAsSource(bytes)));
+    if (problem !== undefined) throw new RunError(`ShardStore: ${name}: ${problem}`);
     await writeAtomically(path, (handle) => writeAll(handle, bytes));
   }
 

@@ -6,13 +6,18 @@ import { DEFAULT_PREFIX } from "../batch/queue/keys.js";
 import { readJobSpec } from "../batch/read-spec.js";
 import { type JobStatus, readStatus, wasKilled } from "../batch/status.js";
 import { InputError } from "../errors.js";
-import { printResult } from "./context.js";
+import { shownWords } from "../shown-text.js";
+import { type CliContext, printResult } from "./context.js";
 import type { BatchStatusCommandOptions, QueueOptions } from "./options.js";
 import { labelled } from "./print-run.js";
+
+/** Of what a shard failed with. */
+const SHOWN_CHARACTERS = 1000;
 
 export async function batchStatusCommand(
   specFile: string,
   { json, queue: url, prefix = DEFAULT_PREFIX }: BatchStatusCommandOptions,
+  { signal }: CliContext,
 ): Promise<void> {
   const { output } = await readJobSpec(specFile);
   const file = jobFiles(resolve(dirname(specFile), output)).status;
@@ -20,7 +25,7 @@ export async function batchStatusCommand(
   if (!status)
     throw new InputError(`${specFile}: expected a job that was begun, got none: there is no ${file}`);
   const killed = wasKilled(status);
-  const queue = url === undefined ? undefined : await askQueue({ queue: url, prefix }, dirname(file));
+  const queue = url === undefined ? undefined : await askQueue({ queue: url, prefix }, dirname(file), signal);
   printResult(
     json
       ? JSON.stringify(
@@ -33,9 +38,9 @@ export async function batchStatusCommand(
 }
 
 /** What the queue has, and as lines with labels. Loaded only where there is one, as `program.ts` says. */
-async function askQueue(options: QueueOptions, outputFolder: string) {
+async function askQueue(options: QueueOptions, outputFolder: string, signal: AbortSignal) {
   const { queueStatusLines, queueStatusOf } = await import("./batch-queue-status.js");
-  const status = await queueStatusOf(options, outputFolder);
+  const status = await queueStatusOf(options, outputFolder, signal);
   return { status, lines: queueStatusLines(status) };
 }
 
@@ -55,7 +60,8 @@ function text(status: JobStatus, killed: boolean, ofQueue: readonly (readonly [s
     ["began", `${started}, process ${pid} of ${host}`],
     ["updated", updated],
     ...failures.map(
-      ({ stage, what, tries, error }) => ["failed", `${stage}: ${what}: ${error} (tries: ${tries})`] as const,
+      ({ stage, what, tries, error }) =>
+        ["failed", `${stage}: ${what}: ${shownWords(error, SHOWN_CHARACTERS)} (tries: ${tries})`] as const,
     ),
     ...ofQueue,
   ]);

@@ -346,8 +346,11 @@ password out of lists of processes. For rediss:// with an authority of your own:
                 Killed at any time it goes on when it is run again; workers go on meanwhile
   worker        makes shards of every job that has its model (by hash) and version; a job that does
                 not fit is left to others, and the reason said once. SIGTERM finishes the shard in
-                hand and ends with 0, a second one does not wait. Shards of workers that die are
-                made by others
+                hand and ends with 0 (Ctrl-C: 130), a second one does not wait. Shards of workers
+                that die are made by others
+  A server that is full, read-only or away is waited for, which is said once.
+  ATPKIT_QUEUE_KEY, 16 characters or more that only coordinator and workers have, signs jobs and
+  results: without it whoever can write to the server can hand in results of their own.
   --shared      results are written there where it is, or holds, the job's output folder, otherwise
                 they go back through the queue
 `;

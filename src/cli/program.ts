@@ -192,7 +192,7 @@ export function makeProgram(context: CliContext): Command {
     .description("how far a job is: shards, rate, time left, failures")
     .argument("<job.json>", "the job")
     .action((job: string, options: BatchStatusCommandOptions) =>
-      abandonable(context, batchStatusCommand(job, options)),
+      abandonable(context, batchStatusCommand(job, options, context)),
     );
   addReportOptions(addQueueOptions(batchStatus, { mandatory: false }));
   const batchSubmit = batch

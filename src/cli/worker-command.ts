@@ -2,15 +2,19 @@
 
 import { stat } from "node:fs/promises";
 import { connectQueue } from "../batch/queue/connection.js";
+import { queueKeyOf } from "../batch/queue/queue-key.js";
 import { parseQueueUrl } from "../batch/queue/queue-url.js";
 import { runQueueWorker } from "../batch/queue/queue-worker.js";
 import { shortName } from "../batch/queue/shard-maker.js";
 import { hashModel, userHashCache } from "../checkpoint/model-hash.js";
 import { InputError } from "../errors.js";
 import { type CliContext, printNote } from "./context.js";
+import { Interrupted } from "./interrupts.js";
 import type { WorkerCommandOptions } from "./options.js";
+import { outcomeOf } from "./outcome.js";
 import { openForCommand } from "./prepare-run.js";
 import { type ProgressDisplay, showProgress } from "./progress.js";
+import { noteWithoutKey } from "./queue-key-note.js";
 
 export async function workerCommand(options: WorkerCommandOptions, context: CliContext): Promise<void> {
   const { signal } = context;
@@ -19,9 +23,11 @@ export async function workerCommand(options: WorkerCommandOptions, context: CliC
   if (sharedFolder !== undefined && !(await stat(sharedFolder).catch(() => undefined))?.isDirectory()) {
     throw new InputError(`--shared: expected a folder, got ${sharedFolder}`);
   }
-  const connection = await connectQueue(address, printNote);
+  const key = queueKeyOf(process.env);
+  const connection = await connectQueue(address, printNote, { signal });
   let made = 0;
   try {
+    noteWithoutKey(address, key, printNote);
     const model = await hashedModel(options.model, context, showProgress());
     printNote(`worker for ${model.name}, hash ${shortName(model.hash)}…, at ${connection.shown}`);
     made = await runQueueWorker({
@@ -33,6 +39,7 @@ export async function workerCommand(options: WorkerCommandOptions, context: CliC
       ...(options.verbose && { onShard: printShard }),
       ...(options.engine !== "auto" && { engine: options.engine }),
       ...(sharedFolder !== undefined && { sharedFolder }),
+      ...(key && { key }),
       ...(options.memory !== undefined && { memoryBudget: options.memory }),
       ...(options.exitWhenIdle !== undefined && { exitWhenIdle: options.exitWhenIdle }),
     });
@@ -43,7 +50,20 @@ export async function workerCommand(options: WorkerCommandOptions, context: CliC
   }
   printNote(`worker: ended, ${made} ${made === 1 ? "shard" : "shards"} made`);
   // A process that is still loading a model is not waited for: it ends with this one.
-  if (signal.aborted) process.exit(0);
+  if (signal.aborted) process.exit(exitCodeOf(made, context));
+}
+
+/** Whatever runs workers stops them with SIGTERM: one that has finished its shard has done all that it was asked for. */
+function exitCodeOf(made: number, context: CliContext): number {
+  const { reason } = context.signal;
+  if (reason instanceof Interrupted && reason.signalName === "SIGTERM") return 0;
+  const saved =
+    made === 0
+      ? "no shard was made"
+      : `${made} ${made === 1 ? "shard was" : "shards were"} made and handed in`;
+  const { exitCode, notes } = outcomeOf(reason, { ...context, saved });
+  for (const note of notes) printNote(note);
+  return exitCode;
 }
 
 function printShard(name: string, seconds: number): void {

@@ -7,7 +7,11 @@ export interface QueueAddress {
   readonly redis: Pick<RedisOptions, "host" | "port" | "db" | "username" | "password" | "tls">;
   /** For people: scheme, host, port and number of the database; no user, no password. */
   readonly shown: string;
+  /** Whether it is on this machine, by its name. */
+  readonly isLocal: boolean;
 }
+
+const LOCAL = /^(localhost|127(\.\d+){3}|::1)$/;
 
 const DEFAULT_PORT = 6379;
 const EXPECTED = "expected redis://[user:password@]host[:port][/db] or rediss://… for TLS";
@@ -51,6 +55,7 @@ export function parseQueueUrl(text: string): QueueAddress {
       ...(password !== "" && { password }),
       ...(secure && { tls: {} }),
     },
+    isLocal: LOCAL.test(host),
     shown: `${url.protocol}//${url.hostname}:${port}${db === 0 ? "" : `/${db}`}`,
   };
 }

@@ -10,12 +10,15 @@ import type { Queue } from "bullmq";
 import { type HashedModel, ModelChanged } from "../../checkpoint/model-hash.js";
 import type { Backend } from "../../engine/start-engine.js";
 import { InputError } from "../../errors.js";
+import { shownWords } from "../../shown-text.js";
 import { packageVersion } from "../../version.js";
 import type { Job } from "../job.js";
+import { ShardProcessDied } from "../local/shard-process.js";
 import { atMost } from "./connection.js";
 import { queueKeys } from "./keys.js";
-import { type HashedJob, parsePublishedJob } from "./messages.js";
+import { type HashedJob, isSignedJob, parsePublishedJob } from "./messages.js";
 import { endPresence, PRESENCE_MS, type Presence, showPresence } from "./presence.js";
+import { KEY_VARIABLE, type QueueKey } from "./queue-key.js";
 import { ShardMaker, type ShardMakerOptions, shortName } from "./shard-maker.js";
 import { openQueue, QUEUE_TIMES, type QueueTimes } from "./shard-queue.js";
 import { type Announced, announced, announcedJob, isAnnounced } from "./submission.js";
@@ -35,17 +38,21 @@ export interface QueueWorkerOptions extends Omit<ShardMakerOptions, "modelFolder
   readonly times?: QueueTimes;
 }
 
+/** How often a job's process may die before it was ready: then it is the job's fault as like as not. */
+const MOST_STARTS = 3;
+
 /** What is known about a submission. */
-interface Known {
-  readonly jobHash: string;
+interface Known extends Announced {
   readonly queue: Queue;
+  /** How often its process died before it was ready. */
+  readonly deadStarts: number;
   readonly fit: HashedJob | { readonly refusal: string };
 }
 
 /**
- * Works until its signal is aborted: then it finishes the shard in hand.
+ * Works until its signal is aborted: then it finishes the shard in hand, unless the queue is away and could not take it.
  * @returns how many shards it has made
- * @throws RunError where engine, model or shared folder fail this worker, not a shard; ModelChanged where the model is not the one
+ * @throws RunError where engine, model or shared folder fail this worker, not a shard, or the server refuses something for good; ModelChanged where the model is not the one
  *   any more that was hashed
  */
 export async function runQueueWorker(options: QueueWorkerOptions): Promise<number> {
@@ -98,7 +105,7 @@ class QueueWorker {
       await this.#sweep();
       await Promise.all([...this.#known.values()].map(({ queue }) => queue.close()));
     };
-    await atMost(GOODBYE_MS, end().catch(connection.onError));
+    await atMost(GOODBYE_MS, end().catch(connection.onError), connection.outage);
   }
 
   async #turn(): Promise<void> {
@@ -116,17 +123,19 @@ class QueueWorker {
   async #learn(there: readonly Announced[]): Promise<void> {
     const { connection, prefix, onNotice } = this.options;
     const gone = new Set(this.#known.keys());
-    for (const { submission, jobHash } of there) {
+    for (const found of there) {
+      const { submission, jobHash } = found;
       gone.delete(submission);
-      if (this.#known.get(submission)?.jobHash === jobHash) continue;
-      const text = await announcedJob(connection.redis, queueKeys(prefix), submission);
-      if (text === undefined) continue;
-      const fit = this.#fit(text, jobHash);
+      const known = this.#known.get(submission);
+      // A job whose signature was replaced is read again when its coordinator has put it back.
+      if (known?.jobHash === jobHash && known.signature === found.signature) continue;
+      const fit = await this.#fitOf(found);
+      if (!fit) continue;
       if ("refusal" in fit)
         onNotice(`job ${shortName(jobHash)}: ${fit.refusal}; its shards are left to other workers`);
       const queue = await openQueue(connection, prefix, submission);
       await this.#known.get(submission)?.queue.close();
-      this.#known.set(submission, { jobHash, queue, fit });
+      this.#known.set(submission, { ...found, queue, fit, deadStarts: 0 });
     }
     for (const submission of gone) {
       await this.#known.get(submission)?.queue.close();
@@ -134,16 +143,26 @@ class QueueWorker {
     }
   }
 
-  #fit(text: string, expectedHash: string): Known["fit"] {
-    const { model, engine } = this.options;
+  /** Undefined for a job that is gone. */
+  async #fitOf(found: Announced): Promise<Known["fit"] | undefined> {
+    const { connection, prefix } = this.options;
     try {
-      const published = parsePublishedJob(text, expectedHash);
-      const refusal = misfit(published.job, { model, atpkit: packageVersion(), ...(engine && { engine }) });
-      return refusal === undefined ? published : { refusal };
+      const text = await announcedJob(connection.redis, queueKeys(prefix), found.submission);
+      return text === undefined ? undefined : this.#fit(text, found);
     } catch (error) {
       if (error instanceof InputError) return { refusal: `it is refused: ${error.message}` };
       throw error;
     }
+  }
+
+  /** @throws InputError for a job that is refused whoever the worker is */
+  #fit(text: string, { submission, jobHash, signature }: Announced): Known["fit"] {
+    const { model, engine, key } = this.options;
+    const unsigned = unsignedReason(text, submission, signature, key);
+    if (unsigned !== undefined) return { refusal: unsigned };
+    const published = parsePublishedJob(text, jobHash);
+    const refusal = misfit(published.job, { model, atpkit: packageVersion(), ...(engine && { engine }) });
+    return refusal === undefined ? published : { refusal };
   }
 
   /** Goes on with the submission that it has, or to one where there is more to do. */
@@ -189,9 +208,14 @@ class QueueWorker {
       });
       this.#busyAt = performance.now();
     } catch (error) {
-      if (error instanceof ModelChanged || !(error instanceof InputError)) throw error;
-      onNotice(`job ${shortName(known.jobHash)}: ${error.message}; its shards are left to other workers`);
-      this.#known.set(submission, { ...known, fit: { refusal: error.message } });
+      const died = error instanceof ShardProcessDied;
+      if (error instanceof ModelChanged || !(died || error instanceof InputError)) throw error;
+      const deadStarts = known.deadStarts + 1;
+      const again = died && deadStarts < MOST_STARTS;
+      const then = again ? "it is tried again" : "its shards are left to other workers";
+      onNotice(`job ${shortName(known.jobHash)}: ${error.message}; ${then}`);
+      const fit = again ? known.fit : { refusal: error.message };
+      this.#known.set(submission, { ...known, fit, deadStarts });
     }
   }
 
@@ -245,12 +269,29 @@ export interface WorkerIdentity {
   readonly engine?: Backend;
 }
 
+/** Why a worker cannot trust a job, or its coordinator could not trust the worker; undefined where both have the same key, or none. */
+function unsignedReason(
+  text: string,
+  submission: string,
+  signature: string | undefined,
+  key: QueueKey | undefined,
+): string | undefined {
+  if (!key) {
+    return signature === undefined ? undefined : `it is signed, and this worker has no ${KEY_VARIABLE}`;
+  }
+  if (signature === undefined) {
+    return `it is not signed, and this worker takes only jobs that are signed with its ${KEY_VARIABLE}`;
+  }
+  if (isSignedJob(text, submission, signature, key)) return undefined;
+  return `it is signed with another ${KEY_VARIABLE} than that of this worker`;
+}
+
 /** Why a worker does not make the same numbers as a job asks for; undefined where it does. */
 export function misfit(job: Job, { model, atpkit, engine }: WorkerIdentity): string | undefined {
-  if (job.atpkit !== atpkit) return `it needs atpkit ${job.atpkit}, and this worker is ${atpkit}`;
+  if (job.atpkit !== atpkit) return `it needs atpkit ${shownWords(job.atpkit)}, and this worker is ${atpkit}`;
   if (job.model.hash !== model.hash) {
     return (
-      `it needs the model ${job.model.name} with hash ${shortName(job.model.hash)}…, ` +
+      `it needs the model ${shownWords(job.model.name)} with hash ${shortName(job.model.hash)}…, ` +
       `and this worker has ${model.name} with hash ${shortName(model.hash)}…`
     );
   }

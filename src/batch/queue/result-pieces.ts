@@ -4,15 +4,11 @@
  */
 
 import { createHash, randomBytes } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { RunError } from "../../errors.js";
 import { KEPT_SECONDS, type QueueKeys } from "./keys.js";
 
 const PIECE_BYTES = 8 * 2 ** 20;
-
-/** Between tries while Redis has no room. */
-const FULL_MS = 1000;
 
 /** More than any shard: a message that says more is not one of ours. */
 export const MAX_RESULT_BYTES = 16 * 2 ** 30;
@@ -26,32 +22,21 @@ export interface Upload {
 }
 
 /**
- * Puts a result into Redis, where it stays until it is fetched, or for `KEPT_SECONDS`. Where Redis has no room for it this waits until
- * a coordinator has made some.
- * @param onFull told once that there is no room
+ * Puts a result into Redis, where it stays until it is fetched, or for `KEPT_SECONDS`. Where Redis has no room for it the connection
+ * waits until a coordinator has made some.
  */
 export async function putResult(
   redis: Redis,
   keys: QueueKeys,
   id: string,
   bytes: Uint8Array,
-  onFull: () => void,
 ): Promise<Upload> {
   const upload = randomBytes(16).toString("hex");
-  let full = false;
-  for (let piece = 0; piece * PIECE_BYTES < bytes.length; ) {
+  for (let piece = 0; piece * PIECE_BYTES < bytes.length; piece++) {
     const start = piece * PIECE_BYTES;
     const size = Math.min(PIECE_BYTES, bytes.length - start);
     const part = Buffer.from(bytes.buffer, bytes.byteOffset + start, size);
-    try {
-      await redis.set(keys.resultPiece(id, upload, piece), part, "EX", KEPT_SECONDS);
-      piece++;
-    } catch (error) {
-      if (!(error instanceof Error && error.message.startsWith("OOM"))) throw error;
-      if (!full) onFull();
-      full = true;
-      await delay(FULL_MS);
-    }
+    await redis.set(keys.resultPiece(id, upload, piece), part, "EX", KEPT_SECONDS);
   }
   return { upload, bytes: bytes.length, sha256: sha256(bytes) };
 }
@@ -69,8 +54,9 @@ export async function getResult(
 ): Promise<Uint8Array | undefined> {
   const pieces: Buffer[] = [];
   for (let piece = 0; piece * PIECE_BYTES < bytes; piece++) {
-    const part = await redis.getBuffer(keys.resultPiece(id, upload, piece));
-    if (!part) return undefined;
+    // One that somebody else has put there may be of any size: no more is fetched than there should be.
+    const part = await redis.getrangeBuffer(keys.resultPiece(id, upload, piece), 0, PIECE_BYTES - 1);
+    if (part.length === 0) return undefined;
     pieces.push(part);
   }
   const whole = Buffer.concat(pieces);

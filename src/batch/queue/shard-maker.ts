@@ -10,20 +10,35 @@ import { type Job as QueuedShard, UnrecoverableError, WaitingError, type Worker 
 import { canonicalJson } from "../../canonical-json.js";
 import { ModelChanged, type ModelFiles } from "../../checkpoint/model-hash.js";
 import { asError, InputError, RunError } from "../../errors.js";
+import { shownWords } from "../../shown-text.js";
 import type { JobHashes } from "../identity.js";
 import type { Job } from "../job.js";
+import { thisMachine } from "../limits.js";
 import { ShardProcess } from "../local/shard-process.js";
 import type { NamedTask } from "../shard-task.js";
 import { ShardStore } from "../store.js";
 import { atMost, type QueueConnection } from "./connection.js";
 import { queueKeys } from "./keys.js";
-import { type DoneShard, type HashedJob, parseShard } from "./messages.js";
-import { putResult } from "./result-pieces.js";
+import {
+  type DoneShard,
+  type HashedJob,
+  isSignedShard,
+  parseShard,
+  type ShardPlace,
+  signDone,
+  signFailure,
+} from "./messages.js";
+import { KEY_VARIABLE, type QueueKey } from "./queue-key.js";
+import { dropResult, putResult, type Upload } from "./result-pieces.js";
 import { openWorker, type QueueTimes } from "./shard-queue.js";
 import { findOutputFolder, readSubmission } from "./submission.js";
+import { isRefusal } from "./waiting-redis.js";
 
 /** What ending may take when nothing is in hand and Redis does not answer. */
 const CLOSE_MS = 5000;
+
+/** Of what went wrong with a shard, in a notice. */
+const SHOWN_CHARACTERS = 1000;
 
 export interface ShardMakerOptions {
   readonly connection: QueueConnection;
@@ -32,7 +47,10 @@ export interface ShardMakerOptions {
   readonly modelFolder: string;
   /** Its files as they were when it was hashed. */
   readonly modelFiles: ModelFiles;
+  /** Default: what this machine has. */
   readonly memoryBudget?: number;
+  /** Signs what it makes; it makes only what is signed then. */
+  readonly key?: QueueKey;
   /** Where output folders that this machine shares with coordinators are. */
   readonly sharedFolder?: string;
   readonly onNotice: (text: string) => void;
@@ -59,6 +77,10 @@ export class ShardMaker {
   #process: ShardProcess;
   /** Absent until it is open. */
   #worker: Worker | undefined;
+  /** A result in Redis that the queue has not taken yet. */
+  #uploaded: { readonly name: string; readonly upload: Upload } | undefined;
+  /** Settled when nothing is being computed; never rejects. */
+  #computing: Promise<unknown> = Promise.resolve();
   /** Shards made. */
   made = 0;
   /** Whether a shard is in hand. */
@@ -103,7 +125,7 @@ export class ShardMaker {
       const device = await Promise.race([process.start(), rejectedWhen(signal)]);
       const to = shared === undefined ? "through the queue" : `into ${shared}`;
       onNotice(
-        `job ${shortName(jobHashes.verify)}: shards of ${job.model.name} on ${device}; results go ${to}`,
+        `job ${shortName(jobHashes.verify)}: shards of ${shownWords(job.model.name)} on ${device}; results go ${to}`,
       );
       const maker = new ShardMaker(options, place, process);
       await Promise.race([maker.#begin(), rejectedWhen(signal)]);
@@ -122,17 +144,34 @@ export class ShardMaker {
     const worker = await openWorker(connection, prefix, this.place.submission, make, times);
     if (signal.aborted) return;
     this.#worker = worker;
+    // What the queue refuses for good (a right, a key of another kind) no shard can be had without.
+    worker.on("error", (error) => {
+      if (isRefusal(error)) this.failure ??= error;
+    });
+    worker.on("completed", () => {
+      this.#uploaded = undefined;
+    });
     worker.run().catch((error: unknown) => {
       this.failure = asError(error);
     });
   }
 
-  /** Finishes the shard in hand, takes no other, and ends the process. */
+  /**
+   * Finishes the shard in hand, takes no other, and ends the process. For a queue that is away it does not wait: a result that cannot be
+   * handed in is made again by others.
+   */
   async close(): Promise<void> {
-    const closing = this.#worker?.close();
-    // A result is worth any wait.
-    if (this.busy) await closing;
-    else await atMost(CLOSE_MS, Promise.resolve(closing));
+    const closing = Promise.resolve(this.#worker?.close());
+    await this.#computing;
+    const { outage } = this.options.connection;
+    if (this.busy) {
+      await Promise.race([closing, outage.begun()]);
+      if (this.busy)
+        this.options.onNotice("the shard in hand cannot be handed in; others will make it again");
+    } else {
+      const end = closing.then(() => this.#dropUntaken());
+      await atMost(CLOSE_MS, end.catch(this.options.connection.onError), outage);
+    }
     await this.#process.close();
     await rm(this.place.temporary, { recursive: true, force: true });
   }
@@ -140,38 +179,75 @@ export class ShardMaker {
   async #make(shard: QueuedShard, token: string | undefined): Promise<DoneShard> {
     this.busy = true;
     try {
-      const named = this.#read(shard);
-      try {
-        await this.#ready();
-      } catch (error) {
-        await this.#handBack(shard, token, error);
-      }
-      const began = performance.now();
-      let done: DoneShard;
-      try {
-        done = await this.#compute(named);
-      } catch (error) {
-        // The shard is right, and this worker is none for this job any more.
-        if (error instanceof ModelChanged) await this.#handBack(shard, token, error);
-        throw error;
-      }
-      this.made += 1;
-      this.options.onShard?.(named.name, (performance.now() - began) / 1000);
-      return done;
+      return await this.#makeSigned(shard, token);
     } catch (error) {
       if (!(error instanceof WaitingError)) {
-        const message = error instanceof Error ? error.message : String(error);
-        this.options.onNotice(`shard ${shortName(String(shard.id))}: ${message}`);
+        const text = shownWords(asError(error).message, SHOWN_CHARACTERS);
+        this.options.onNotice(`shard ${shortName(String(shard.id))}: ${text}`);
       }
-      throw error;
+      throw this.#signedFailure(error, shard);
     } finally {
       this.busy = false;
     }
   }
 
-  #read(shard: QueuedShard): NamedTask {
+  async #makeSigned(shard: QueuedShard, token: string | undefined): Promise<DoneShard> {
+    await this.#dropUntaken();
+    const named = this.#read(shard);
     try {
-      return parseShard(shard.data, shard.id, this.place.job, this.place.jobHashes);
+      await this.#ready();
+    } catch (error) {
+      await this.#handBack(shard, token, error);
+    }
+    const began = performance.now();
+    let done: DoneShard;
+    try {
+      done = await this.#compute(named);
+    } catch (error) {
+      // The shard is right, and this worker is none for this job, or this queue, any more.
+      if (error instanceof ModelChanged || isRefusal(error)) await this.#handBack(shard, token, error);
+      throw error;
+    }
+    this.made += 1;
+    this.options.onShard?.(named.name, (performance.now() - began) / 1000);
+    const { key } = this.options;
+    return key ? signDone(done, this.#placeOf(shard), key) : done;
+  }
+
+  /** Of a shard that was taken for lost meanwhile, in an outage for one, nobody fetches the result: it makes room. */
+  async #dropUntaken(): Promise<void> {
+    const untaken = this.#uploaded;
+    this.#uploaded = undefined;
+    if (!untaken) return;
+    const { connection, prefix } = this.options;
+    const { submission } = this.place;
+    const said = await connection.redis.hget(`${prefix}:${submission}:${untaken.name}`, "returnvalue");
+    // It was taken, and only the answer was lost.
+    if (said?.includes(untaken.upload.upload)) return;
+    await dropResult(connection.redis, queueKeys(prefix), submission, untaken.upload);
+  }
+
+  #placeOf(shard: QueuedShard): ShardPlace {
+    const { submission, jobHashes } = this.place;
+    return { submission, jobHash: jobHashes.verify, name: String(shard.id) };
+  }
+
+  /** The same failure, so that the coordinator can believe it. Of what was not signed there is nothing to be believed. */
+  #signedFailure(error: unknown, shard: QueuedShard): unknown {
+    const { key } = this.options;
+    const place = this.#placeOf(shard);
+    if (!key || error instanceof WaitingError || !isSignedShard(shard.data, place, key)) return error;
+    const text = signFailure(asError(error).message, place, key);
+    return error instanceof UnrecoverableError ? new UnrecoverableError(text) : new Error(text);
+  }
+
+  #read(shard: QueuedShard): NamedTask {
+    const { key } = this.options;
+    if (key && !isSignedShard(shard.data, this.#placeOf(shard), key)) {
+      throw new UnrecoverableError(`refused: it is not signed with the ${KEY_VARIABLE} of this worker`);
+    }
+    try {
+      return parseShard(shard.data, shard.id, this.place);
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       throw new UnrecoverableError(`refused: ${error.message}`);
@@ -206,7 +282,9 @@ export class ShardMaker {
     // A worker that was taken for dead may have made it after all.
     if (!(await store.has(named.name))) {
       try {
-        await this.#process.compute(named);
+        const computed = this.#process.compute(named);
+        this.#computing = computed.catch(() => {});
+        await computed;
       } catch (error) {
         if (error instanceof ModelChanged) throw error;
         // What is wrong with the input would be wrong again.
@@ -214,11 +292,10 @@ export class ShardMaker {
       }
     }
     if (shared !== undefined) return { at: "shared folder" };
-    const { connection, prefix, onNotice } = this.options;
-    const onFull = () =>
-      onNotice(`queue ${connection.shown}: it is full; waiting until results are fetched from it`);
+    const { connection, prefix } = this.options;
     const bytes = await store.readBytes(named.name);
-    const upload = await putResult(connection.redis, queueKeys(prefix), submission, bytes, onFull);
+    const upload = await putResult(connection.redis, queueKeys(prefix), submission, bytes);
+    this.#uploaded = { name: named.name, upload };
     await store.remove(named.name);
     return { at: "queue", ...upload };
   }
@@ -234,7 +311,7 @@ function shardProcess(
     modelFiles,
     jobFile: join(place.temporary, "job.json"),
     outputFolder: place.shared ?? place.temporary,
-    ...(memoryBudget !== undefined && { memoryBudget }),
+    memoryBudget: memoryBudget ?? thisMachine().memoryBytes,
     ...(threads !== undefined && { threads }),
   });
 }

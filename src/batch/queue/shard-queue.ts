@@ -1,10 +1,12 @@
 /** @file The queue of a submission's shards as BullMQ keeps it: how both of its ends open it, and how its times are chosen. */
 
 import { setTimeout as delay } from "node:timers/promises";
-import { type JobsOptions, type Processor, Queue, QueueEvents, Worker } from "bullmq";
+import { type JobsOptions, type Processor, type Queue, QueueEvents, type Worker } from "bullmq";
 import { asError } from "../../errors.js";
+import { CheckedQueue, CheckedWorker } from "./checked-parts.js";
 import type { QueueConnection } from "./connection.js";
 import { queueKeys, RANDOM_ID } from "./keys.js";
+import { passingReason } from "./outage.js";
 import { forgotten, withdraw } from "./submission.js";
 
 export interface QueueTimes {
@@ -56,7 +58,8 @@ async function opened<T extends Part>(make: () => T, { onError }: QueueConnectio
       await part.waitUntilReady();
       return part;
     } catch (error) {
-      onError(asError(error));
+      // What the server refuses for good it would refuse again.
+      if (passingReason(asError(error)) === undefined) throw error;
       await part.close().catch(onError);
       await delay(AFTER_ERROR_MS);
     }
@@ -71,7 +74,7 @@ export function openQueue(
   coordinator = false,
 ): Promise<Queue> {
   const options = { connection: connection.redis, prefix, skipMetasUpdate: !coordinator };
-  return opened(() => new Queue(submission, options), connection);
+  return opened(() => new CheckedQueue(submission, options), connection);
 }
 
 export function openEvents(
@@ -104,7 +107,7 @@ export function openWorker(
     runRetryDelay: AFTER_ERROR_MS,
     drainDelay: IDLE_WAIT_S,
   };
-  return opened(() => new Worker(submission, make, options), connection);
+  return opened(() => new CheckedWorker(submission, make, options), connection);
 }
 
 /** @param tries how often a shard is begun that fails, in all */

@@ -13,6 +13,8 @@ import { writeAtomically } from "../../results/atomic-file.js";
 import { HASH } from "../identity.js";
 import type { Job } from "../job.js";
 import { KEPT_SECONDS, type QueueKeys, RANDOM_ID } from "./keys.js";
+import { checkJobSize } from "./messages.js";
+import { SIGNATURE } from "./queue-key.js";
 
 const SUBMISSION_FILE = "submission.json";
 
@@ -61,19 +63,31 @@ export interface Announced {
   readonly submission: string;
   /** Hash of the job, as its coordinator says. */
   readonly jobHash: string;
+  /** Of the job's text: see `signJob`. */
+  readonly signature?: string;
 }
 
-/** Announces a submission, or says that its coordinator is still there; repairs what Redis has lost. */
+/** More than a group has at once; whoever writes others cannot keep a worker busy with reading them for long. */
+const MOST_SUBMISSIONS = 1000;
+
+/**
+ * Announces a submission, or says that its coordinator is still there; repairs what Redis has lost or others have replaced.
+ * @param signature of the job's canonical JSON: see `signJob`
+ */
 export async function announce(
   redis: Redis,
   keys: QueueKeys,
   submission: string,
   job: Job,
   jobHash: string,
+  signature?: string,
 ): Promise<void> {
   const key = keys.submission(submission);
-  if ((await redis.hget(key, "hash")) !== jobHash || (await redis.hexists(key, "job")) === 0) {
-    await redis.hset(key, { hash: jobHash, job: canonicalJson(job) });
+  const [hash, signed] = await redis.hmget(key, "hash", "signature");
+  const isThere = hash === jobHash && (signed ?? undefined) === signature;
+  if (!isThere || (await redis.hexists(key, "job")) === 0) {
+    await redis.hset(key, { hash: jobHash, job: canonicalJson(job), ...(signature && { signature }) });
+    if (signature === undefined) await redis.hdel(key, "signature");
   }
   await redis.expire(key, KEPT_SECONDS);
   await redis.zadd(keys.submissions, await redisTime(redis), submission);
@@ -85,12 +99,16 @@ export async function withdraw(redis: Redis, keys: QueueKeys, submission: string
   await redis.del(keys.submission(submission));
 }
 
-/** Submissions that are announced, those seen longest ago first. What has another form than ours is passed over. */
+/**
+ * The submissions that were announced last, those seen longest ago first. What has another form than ours is passed over.
+ */
 export async function announced(redis: Redis, keys: QueueKeys): Promise<Announced[]> {
   const found: Announced[] = [];
-  for (const submission of await redis.zrange(keys.submissions, 0, "-1")) {
-    const jobHash = RANDOM_ID.test(submission) ? await redis.hget(keys.submission(submission), "hash") : null;
-    if (jobHash !== null && HASH.test(jobHash)) found.push({ submission, jobHash });
+  for (const submission of await redis.zrange(keys.submissions, -MOST_SUBMISSIONS, "-1")) {
+    if (!RANDOM_ID.test(submission)) continue;
+    const [jobHash, signature] = await redis.hmget(keys.submission(submission), "hash", "signature");
+    if (!jobHash || !HASH.test(jobHash)) continue;
+    found.push({ submission, jobHash, ...(signature && SIGNATURE.test(signature) && { signature }) });
   }
   return found;
 }
@@ -105,12 +123,16 @@ export async function forgotten(redis: Redis, keys: QueueKeys): Promise<string[]
   return redis.zrangebyscore(keys.submissions, "-inf", limit);
 }
 
-/** The text of a submission's job; undefined where it is gone. */
+/**
+ * The text of a submission's job; undefined where it is gone.
+ * @throws InputError for more than a job can be: it is not fetched then
+ */
 export async function announcedJob(
   redis: Redis,
   keys: QueueKeys,
   submission: string,
 ): Promise<string | undefined> {
+  checkJobSize(await redis.hstrlen(keys.submission(submission), "job"));
   return (await redis.hget(keys.submission(submission), "job")) ?? undefined;
 }
 

@@ -18,10 +18,12 @@ describe("URLs of queues", () => {
     expect(parseQueueUrl("redis://redis.example")).toEqual({
       redis: { host: "redis.example", port: 6379, db: 0 },
       shown: "redis://redis.example:6379",
+      isLocal: false,
     });
     expect(parseQueueUrl("rediss://me:p%40ss%2F@redis.example:7000/3")).toEqual({
       redis: { host: "redis.example", port: 7000, db: 3, username: "me", password: "p@ss/", tls: {} },
       shown: "rediss://redis.example:7000/3",
+      isLocal: false,
     });
     expect(parseQueueUrl("redis://:secret@[::1]:6380").redis).toEqual({
       host: "::1",
@@ -29,6 +31,11 @@ describe("URLs of queues", () => {
       db: 0,
       password: "secret",
     });
+    const local = ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "localhost.example", "128.0.0.1"];
+    expect(local.map((host) => parseQueueUrl(`redis://${host}`).isLocal)).toEqual([
+      ...[true, true, true, true],
+      ...[false, false],
+    ]);
   });
 
   it.each([

@@ -1,5 +1,5 @@
 import { cp, mkdtemp, readdir, readFile, rm, utimes } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Queue, Worker } from "bullmq";
@@ -19,6 +19,7 @@ import { hashModel, ModelChanged } from "../../../src/checkpoint/model-hash.js";
 import { queueStatusLines } from "../../../src/cli/batch-queue-status.js";
 import { RunError } from "../../../src/errors.js";
 import { packageVersion } from "../../../src/version.js";
+import { runCli } from "../../cli/run-cli.js";
 import { RedisServer } from "../../support/redis-server.js";
 import {
   outputsOf,
@@ -141,6 +142,97 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     expect((await readdir(temporary)).filter((name) => !name.startsWith("tsx-"))).toEqual([]);
     await queue.obliterate({ force: true });
     await queue.close();
+  });
+
+  it("jobs that ask for too much are refused before anything is done for them, and the worker goes on with others", async () => {
+    const { job, jobHash, jobHashes } = prepared;
+    const many = Array.from({ length: 2000 }, (_, p) => job.pairs[p % job.pairs.length]);
+    const poisoned: readonly (readonly [submission: string, job: typeof job, reason: string])[] = [
+      [
+        submissionOf("1"),
+        { ...job, source: { kind: "noise", at: ["*"], multiple: 3, draws: 1e8, seed: 0 } },
+        "it is refused: checkLimits: source.draws: expected at most 10000, got 100000000",
+      ],
+      [
+        submissionOf("2"),
+        { ...job, threads: 1e6 },
+        `it is refused: checkLimits: threads: expected at most ${availableParallelism()}, the cores of this machine, got 1000000`,
+      ],
+      // More than a terabyte, and within every limit but the machine's memory.
+      [
+        submissionOf("3"),
+        {
+          ...job,
+          sites: ["residPre", "q", "k", "v", "z", "attnOut", "neuron", "mlpOut", "residPost"],
+          positions: "each",
+          pairs: many,
+          batchSize: 2 ** 16,
+          activationBudgetBytes: 2 ** 43,
+          workload: { method: "atp*", byPair: true, pairs: 2000, nodes: 2000 },
+        },
+        "openJobWork: memoryBudget: expected ",
+      ],
+    ];
+    for (const [submission, other] of poisoned) {
+      await announce(connection.redis, KEYS, submission, other, hashJob(other));
+      await queueOf(submission).add("shard", {}, { jobId: "shard" });
+    }
+    const brackets = submissionOf("4");
+    await connection.redis.hset(KEYS.submission(brackets), { hash: jobHash, job: "[".repeat(2 ** 23) });
+    await connection.redis.zadd(KEYS.submissions, Date.now(), brackets);
+    const submission = submissionOf("a");
+    const queue = queueOf(submission);
+    const how = { method: "atp", byPair: false } as const;
+    const good = nameTask(jobHashes, { kind: "estimate", pairs: { first: 0, end: 1 }, ...how });
+    const large = nameTask(jobHashes, {
+      kind: "verify",
+      pairs: { first: 0, end: 1 },
+      nodes: [0, 1, 2, 3, 4],
+    });
+    await queue.add("shard", large, { jobId: large.name, attempts: 5 });
+    await queue.add("shard", {}, { jobId: "brackets", attempts: 5 });
+    const hostile = { data: "[".repeat(2 ** 23), stacktrace: "[".repeat(2 ** 23) };
+    await connection.redis.hset(`atpkit:${submission}:brackets`, hostile);
+    await queue.add("shard", good, { jobId: good.name });
+    await announce(connection.redis, KEYS, submission, job, jobHash);
+    const worker = startWorker({ url: redis.url, times: QUICK, model: model() });
+    for (const [, , reason] of poisoned) await worker.says(reason);
+    await worker.says("parsePublishedJob: expected at most 4194304 arrays and objects, got more");
+    while (!(await (await queue.getJob(good.name))?.isCompleted())) await delay(50);
+    for (const [id, reason] of [
+      [large.name, "refused: checkLimits: nodes of a shard: expected at most 4, got 5"],
+      ["brackets", "refused: parseShard: expected the name and task of a shard, got something else"],
+    ]) {
+      expect(await connection.redis.hget(`atpkit:${submission}:${id}`, "failedReason")).toBe(reason);
+    }
+    worker.child.kill("SIGTERM");
+    await worker.says("ended: 1 made");
+    await queue.close();
+  });
+
+  it("status shows what workers say of themselves on their lines, escaped; --json is JSON", async () => {
+    const file = await writeJob(join(folder, "status"), { maxPairs: 1 });
+    await runLocally(file);
+    const hostile = "\u001b]0;title\u0007\n\u202ename\u2028\u009b2J";
+    const worker = {
+      host: hostile,
+      pid: 1,
+      atpkit: "\u001b[2J",
+      engine: "auto",
+      model: { name: hostile, hash: hostile },
+      made: 1,
+      refuses: {},
+    };
+    await connection.redis.hset(KEYS.workers, "w", JSON.stringify({ seen: Date.now(), worker }));
+    const status = (...more: string[]) => runCli(["batch", "status", file, "--queue", redis.url, ...more]);
+    const [text, json] = [await status(), await status("--json")];
+    const said = "\\u001b]0;title\\u0007\\u000a\\u202ename\\u2028\\u009b2J";
+    expect(text.stdout).toContain(
+      `worker     process 1 of ${said}, model ${said}, 1 shards made, is free or elsewhere\n`,
+    );
+    // Nothing invisible but line breaks.
+    for (const { stdout } of [text, json]) expect(stdout).not.toMatch(/[^\P{C}\n]|\u2028/u);
+    expect(JSON.parse(json.stdout).queue.workers).toMatchObject([{ host: hostile, model: worker.model }]);
   });
 
   it("jobs that do not fit, or are not what they are called, are left alone, with the reason said once", async () => {
@@ -329,7 +421,7 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
       () => ({ at: "queue", upload: "0".repeat(32), bytes: 2 ** 50, sha256: "0".repeat(64) }),
       () => ({ at: "queue", upload: "0".repeat(32), bytes: 100, sha256: "0".repeat(64) }),
       () =>
-        putResult(connection.redis, KEYS, submission, garbage, () => {}).then((upload) => ({
+        putResult(connection.redis, KEYS, submission, garbage).then((upload) => ({
           at: "queue",
           ...upload,
         })),
@@ -392,7 +484,7 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     const bytes = Buffer.alloc(size, 7);
     bytes.writeUInt32LE(123456789, 8 * 2 ** 20 - 2);
     const pieces = (client: Redis) => client.keys(`atpkit:result:${id}:*`);
-    const upload = await putResult(connection.redis, KEYS, id, bytes, () => {});
+    const upload = await putResult(connection.redis, KEYS, id, bytes);
     expect(upload.bytes).toBe(size);
     expect((await pieces(connection.redis)).length).toBe(3);
     for (const key of await pieces(connection.redis)) {
@@ -410,22 +502,5 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
     expect(await getResult(connection.redis, KEYS, id, upload)).toBeUndefined();
     await dropResult(connection.redis, KEYS, id, upload);
     expect(await pieces(connection.redis)).toEqual([]);
-  });
-
-  it("a result waits while Redis has no room for it", async () => {
-    const client = redis.client();
-    await client.config("SET", "maxmemory", "100kb", "maxmemory-policy", "noeviction");
-    let told = 0;
-    const putting = putResult(connection.redis, KEYS, submissionOf("c"), Buffer.alloc(100, 1), () => {
-      told += 1;
-    });
-    await delay(1500);
-    expect(told).toBe(1);
-    expect(await client.keys("atpkit:result:*")).toEqual([]);
-    await client.config("SET", "maxmemory", "0");
-    const upload = await putting;
-    expect(await getResult(connection.redis, KEYS, submissionOf("c"), upload)).toEqual(Buffer.alloc(100, 1));
-    expect(told).toBe(1);
-    client.disconnect();
   });
 });

@@ -12,6 +12,7 @@ import { LocalRunner } from "../../../src/batch/local/local-runner.js";
 import { jobFiles, portableJobFile } from "../../../src/batch/outputs.js";
 import { type PreparedJob, prepareJob } from "../../../src/batch/prepare-job.js";
 import { connectQueue } from "../../../src/batch/queue/connection.js";
+import type { QueueKey } from "../../../src/batch/queue/queue-key.js";
 import { QueueRunner } from "../../../src/batch/queue/queue-runner.js";
 import { parseQueueUrl } from "../../../src/batch/queue/queue-url.js";
 import type { QueueWorkerOptions } from "../../../src/batch/queue/queue-worker.js";
@@ -99,9 +100,19 @@ export interface Coordinated {
   readonly outputFolder: string;
 }
 
+export interface QueuedOptions {
+  readonly signal?: AbortSignal;
+  readonly key?: QueueKey;
+  /** Where notices go, for a test that cannot wait for the end. */
+  readonly notices?: string[];
+}
+
 /** Runs a job through a queue, as `atp batch submit` does, with quick times. */
-export async function runQueued(file: string, url: string, signal?: AbortSignal): Promise<Coordinated> {
-  const notices: string[] = [];
+export async function runQueued(
+  file: string,
+  url: string,
+  { signal, key, notices = [] }: QueuedOptions = {},
+): Promise<Coordinated> {
   const onNotice = (text: string) => {
     notices.push(text);
   };
@@ -116,6 +127,9 @@ export async function runQueued(file: string, url: string, signal?: AbortSignal)
     jobHash,
     store: await ShardStore.open(outputFolder),
     retries: 2,
+    nodes: prepared.space.size,
+    onNotice,
+    ...(key && { key }),
     times: QUICK,
   });
   const done: string[] = [];
@@ -144,7 +158,7 @@ export async function runQueued(file: string, url: string, signal?: AbortSignal)
 }
 
 /** What a worker in a process of its own is told. */
-export type WorkerStart = Pick<QueueWorkerOptions, "model" | "sharedFolder"> & {
+export type WorkerStart = Pick<QueueWorkerOptions, "model" | "sharedFolder" | "memoryBudget"> & {
   readonly url: string;
   readonly times: QueueTimes;
 };

@@ -116,7 +116,7 @@ describe.skipIf(skipReason() !== undefined)(titled("jobs through a queue"), () =
     first.kill("SIGKILL");
     await redis.down("SIGKILL");
     await redis.up();
-    await survivor.says("connected again");
+    await survivor.says("answers again");
     const second = resultOf(submit());
     await shardInHand(output);
     await redis.down("SIGTERM");

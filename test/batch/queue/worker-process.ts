@@ -12,6 +12,8 @@ const { parseQueueUrl }: typeof import("../../../src/batch/queue/queue-url.js") 
 const { runQueueWorker }: typeof import("../../../src/batch/queue/queue-worker.js") =
   await module("queue-worker.js");
 
+const { queueKeyOf }: typeof import("../../../src/batch/queue/queue-key.js") = await module("queue-key.js");
+
 const { url, ...start }: WorkerStart = JSON.parse(given);
 const stop = new AbortController();
 process.on("SIGTERM", () => stop.abort());
@@ -21,7 +23,15 @@ const onNotice = (text: string) => {
   process.send?.(text);
 };
 const connection = await connectQueue(parseQueueUrl(url), onNotice);
-const made = await runQueueWorker({ ...start, connection, prefix: "atpkit", onNotice, signal: stop.signal });
+const key = queueKeyOf(process.env);
+const made = await runQueueWorker({
+  ...start,
+  ...(key && { key }),
+  connection,
+  prefix: "atpkit",
+  onNotice,
+  signal: stop.signal,
+});
 connection.close();
 onNotice(`ended: ${made} made`);
 process.disconnect();
