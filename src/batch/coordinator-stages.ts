@@ -21,7 +21,10 @@ export interface JobOutcome {
   readonly rows: readonly RankedNode[];
   readonly certificate?: Certificate;
   /** A certificate and metrics are there where they were asked for. */
-  readonly files: Omit<JobFiles, "metrics"> & { readonly metrics?: string };
+  readonly files: Omit<JobFiles, "metrics" | "certificate"> & {
+    readonly metrics?: string;
+    readonly certificate?: string;
+  };
 }
 
 interface Estimated extends Ranking {
@@ -47,7 +50,7 @@ export class JobStages {
     const measurements = new JobMeasurements(this.job, spec.shards, this.shards, estimated?.byPair);
     const { ranking, certificate } = await this.#verify(estimated, measurements);
 
-    const { metrics: metricsFile, ...files } = this.outputs.files;
+    const { metrics: metricsFile, certificate: certificateFile, ...files } = this.outputs.files;
     const metrics =
       spec.alsoMetrics.length > 0 ? measurements.metricsOfVerified(ranking.verified.nodes) : undefined;
     const saved = await this.outputs.saveList(ranking, this.shards.effort, metrics);
@@ -58,7 +61,11 @@ export class JobStages {
       ...saved,
       summary: await this.outputs.finishList(saved.summary),
       ...(certificate && { certificate }),
-      files: { ...files, ...(metrics && { metrics: metricsFile }) },
+      files: {
+        ...files,
+        ...(metrics && { metrics: metricsFile }),
+        ...(certificate && { certificate: certificateFile }),
+      },
     };
   }
 

@@ -33,7 +33,7 @@ export async function estimateCommand(options: EstimateCommandOptions, context: 
           positions: options.positions,
         });
         run.clock.lap("estimate");
-        const saved = await saveRun(run, ranking, { ...context, state: "done" });
+        const saved = await saveRun(run, ranking, { state: "done" });
         printRun(saved, { ...listFiles(run), ...(await reportOfRun(options)) }, options.json === true);
       }),
   );

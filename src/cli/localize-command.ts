@@ -42,7 +42,7 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
           topK,
           onEstimates: async (estimates) => {
             run.clock.lap("estimate");
-            await saveRun(run, estimates, { ...context, state: "running" });
+            await saveRun(run, estimates, { state: "running" });
             context.saved = `the estimates are in ${ranked}, none of them verified`;
           },
           onInterrupted: (soFar) =>
@@ -51,13 +51,12 @@ export async function localizeCommand(options: LocalizeCommandOptions, context: 
             }),
           onVerified: async (soFar) => {
             run.clock.lap("verify");
-            await saveRun(run, soFar, { ...context, topK, state: "running" });
+            await saveRun(run, soFar, { topK, state: "running" });
             context.saved = `the list is in ${ranked} with ${soFar.verified?.nodes.length} nodes verified, no certificate`;
           },
         });
         run.clock.lap("verify");
         const saved = await saveRun(run, ranking, {
-          ...context,
           topK,
           state: "done",
           ...(certificate && { certificate }),

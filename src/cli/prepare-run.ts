@@ -216,6 +216,9 @@ export async function withRun<Checked>(
     const run = await startRun(asked, () => workOf(prepared, checked), context);
     try {
       await body(run, checked);
+      // Whoever interrupts the writing of results gets them all, and is told so.
+      context.saved = `all results are in ${prepared.results.folder}`;
+      context.signal.throwIfAborted();
     } finally {
       run.model.dispose();
     }

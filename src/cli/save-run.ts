@@ -35,7 +35,6 @@ export interface SavedRun {
 }
 
 export interface SaveOptions {
-  readonly signal?: AbortSignal;
   /** Whether the run is at its end with this list; "running" where it goes on. */
   readonly state: RunState;
   /** What an interrupted run had computed, for people. */
@@ -56,7 +55,7 @@ export interface SaveOptions {
   readonly certificate?: Certificate;
 }
 
-/** Writes a list and what belongs to it, and puts it in the place of what was there. */
+/** Writes a list and what belongs to it, in the place of what was there. An interrupt does not stop it. */
 export async function saveRun(
   run: StartedRun,
   ranking: Ranking & { readonly metrics?: readonly MetricOfRuns[] },
@@ -65,7 +64,8 @@ export async function saveRun(
   const { state, interrupted, merged, list, method, topK = DEFAULT_TOP_K, bestOnly = false } = options;
   const { results } = run;
   const { tokenizer } = run.opened;
-  const control = { run: run.run, ...(options.signal && { signal: options.signal }) };
+  // Not stopped by a signal: what has been computed is kept.
+  const control = { run: run.run };
   const rows = merged ?? rankedNodes(ranking, { ...(tokenizer && { tokenizer }) });
   const { seconds } = run.clock;
   const kept: RankedNode[] = [];

@@ -41,7 +41,6 @@ export async function sweepCommand(options: SweepCommandOptions, context: CliCon
         });
         run.clock.lap("verify");
         const saved = await saveRun(run, ranking, {
-          ...context,
           state: "done",
           bestOnly: true,
           metrics: nodeMetrics(ranking),

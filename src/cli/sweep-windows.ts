@@ -29,7 +29,7 @@ export async function runWindows(
   });
   run.clock.lap("verify");
   run.progress.finish();
-  const summary = await saveWindows(run, ranking, context);
+  const summary = await saveWindows(run, ranking);
   const { forwardEquivalents, starts, shape } = ranking;
   const { results } = run;
   const { seconds } = run.clock;
@@ -59,7 +59,7 @@ export async function runWindows(
 async function saveWindows(
   run: StartedRun,
   ranking: WindowRanking,
-  { signal, interrupted }: { readonly signal?: AbortSignal; readonly interrupted?: string },
+  { interrupted }: { readonly interrupted?: string } = {},
 ) {
   const { results } = run;
   const { metrics, forwardEquivalents, starts, shape } = ranking;
@@ -72,7 +72,7 @@ async function saveWindows(
     forwardEquivalents: { estimate: 0, verify: forwardEquivalents },
     seconds: run.clock.seconds,
   };
-  const control = { run: run.run, ...(signal && { signal }) };
+  const control = { run: run.run };
   await beginList(run, begun);
   await results.removeList();
   await writeWindowsCsv(results.path("windows"), rankedWindows(ranking), control);

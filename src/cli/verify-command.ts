@@ -79,7 +79,7 @@ export async function verifyCommand(options: VerifyCommandOptions, context: CliC
           onInterrupted: (soFar) => saveInterrupted(run, soFar, ids.length, context, listOf(soFar)),
         });
         run.clock.lap("verify");
-        const saved = await saveRun(run, ranking, { ...context, state: "done", ...listOf(ranking) });
+        const saved = await saveRun(run, ranking, { state: "done", ...listOf(ranking) });
         const files = { ...listFiles(run, alsoMetric ? ["metrics"] : []), ...(await reportOfRun(options)) };
         printRun(saved, files, options.json === true);
       });

@@ -40,7 +40,7 @@ describe("what a job may ask for", () => {
       threads: 4,
       batchSize: 4096,
       activationBudgetBytes: 2 ** 40,
-      source: noise(1000),
+      source: noise(500),
       pairs: pairsOf(4000, 1000),
     });
     expect(() => checkJobLimits(large, FOUR_CORES)).not.toThrow();

@@ -197,7 +197,7 @@ describe("prepareJob", () => {
     [{ metric: "logits" }, "metric: parseMetric: expected one of logit-diff, logit, "],
     [
       { metric: "L1.residPost@end:none.json" },
-      "metric: parseMetric: expected a direction in FOLDER/none.json, which cannot be read",
+      "metric: parseMetric: expected a direction in FOLDER/none.json, got no such file",
     ],
     [{ alsoMetrics: ["prob", "x"] }, "alsoMetrics[1]: parseMetric: expected one of"],
     [
@@ -249,10 +249,7 @@ describe("prepareJob", () => {
       { certify: { confidence: 0.9 }, positions: "all", method: "exact" },
       "certify: expected a method that estimates, got exact: it patches every node, so the list is certain",
     ],
-    [
-      { output: "pairs.jsonl" },
-      "output: expected a folder that can be made and written to, got: Error: EEXIST",
-    ],
+    [{ output: "pairs.jsonl" }, "output: expected a folder, got the file FOLDER/pairs.jsonl"],
   ])("refuses %j", async (changes, text) => {
     expect((await errorOf(changes)).slice(0, text.length)).toBe(text);
   });

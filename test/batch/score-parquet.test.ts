@@ -166,7 +166,7 @@ describe("manifests", () => {
   it("are refused where they are none", async () => {
     const file = join(temporaryFolder(), "manifest.json");
     await expect(readManifest(file)).rejects.toThrow(
-      `readManifest: expected the manifest ${file}, got: Error: ENOENT`,
+      `readManifest: expected the manifest ${file}, got no such file`,
     );
     await writeManifest(file, { ...manifest, job: JSON.parse("3") });
     await expect(readManifest(file)).rejects.toThrow(

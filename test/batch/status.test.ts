@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { type JobStatus, readStatus, StatusFile } from "../../src/batch/status.js";
-import { InputError, RunError } from "../../src/errors.js";
+import { InputError } from "../../src/errors.js";
 import { temporaryFolder } from "../support/checkpoint-folders.js";
 import { until } from "./job-folder.js";
 
@@ -101,8 +101,8 @@ describe("readStatus", () => {
     expect(await readStatus(join(folder, "none.json"))).toBeUndefined();
     const file = join(folder, "status.json");
     mkdirSync(file);
-    await expect(readStatus(file)).rejects.toThrow(RunError);
-    await expect(readStatus(file)).rejects.toThrow(`readStatus: ${file}: Error: EISDIR`);
+    await expect(readStatus(file)).rejects.toThrow(InputError);
+    await expect(readStatus(file)).rejects.toThrow(`${file}: expected a file, got a folder, pipe or device`);
     const other = join(folder, "other.json");
     writeFileSync(other, "{}");
     await expect(readStatus(other)).rejects.toThrow(InputError);

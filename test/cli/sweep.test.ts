@@ -18,7 +18,7 @@ import { largestError } from "../support/errors.js";
 import { siteOfKind } from "../support/golden-nodes.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { EXACT_TOLERANCE } from "../support/tolerances.js";
-import { DEMO, IOI, type Row, RUN, resultOf, rowsOf, runCli, runHere, startCli } from "./run-cli.js";
+import { DEMO, IOI, type Row, RUN, rowsOf, runCli, runHere } from "./run-cli.js";
 
 const FEW = [...RUN, "--max-pairs", "4"];
 const MIXED = join(DEMO, "pairs/ioi-mixed.jsonl");
@@ -283,25 +283,6 @@ describe("sweep", () => {
     expect(stderr).toContain(
       `atp: sweep: 6 nodes × 4 pairs × 2 draws: at most 48 patched runs, ${8 * (2 + 3.5)} forward equivalents\n`,
     );
-  });
-
-  it("has saved nothing when it is interrupted, and says so", async () => {
-    const folder = join(out, "interrupted");
-    // Far more runs than the test has time for.
-    const child = startCli(["sweep", ...RUN, "--nodes", "q,k,v,z", "--out", folder]);
-    const loaded = new Promise<void>((resolve) => {
-      child.stderr.on("data", (text) => {
-        if (String(text).includes("atp: load")) resolve();
-      });
-    });
-    const result = resultOf(child);
-    await loaded;
-    child.kill("SIGINT");
-    const { code, stdout, stderr } = await result;
-    expect(code).toBe(130);
-    expect(stdout).toBe("");
-    expect(stderr.trimEnd().split("\n").at(-1)).toBe("atp: interrupted by SIGINT; nothing was saved");
-    expect(await readdir(folder)).toEqual([]);
   });
 });
 

@@ -100,7 +100,7 @@ describe("text", () => {
 
 describe("a direction's file", () => {
   it.each<[string, string, (name: string) => string]>([
-    ["is not JSON", "[1, 2", (name) => `parseMetric: ${name}: expected a JSON array of numbers: `],
+    ["is not JSON", "[1, 2", (name) => `parseMetric: ${name}: expected JSON, got `],
     [
       "is no array",
       '{"direction": [1]}',
@@ -130,7 +130,7 @@ describe("a direction's file", () => {
   it("that is not there is named", () => {
     const none = join(folder, "none.json");
     expect(() => parseMetric(`L0.residPost@0:${none}`)).toThrow(
-      `parseMetric: expected a direction in ${none}, which cannot be read: ENOENT`,
+      `parseMetric: expected a direction in ${none}, got no such file`,
     );
   });
 });

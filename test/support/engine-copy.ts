@@ -20,7 +20,9 @@ export function copyEngine({ absent = [], copied = {} }: EngineCopyOptions): str
   const folder = mkdtempSync(join(tmpdir(), "atpkit-engine-"));
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }\n');
   cpSync(join(projectRoot, "src", "engine"), join(folder, "src", "engine"), { recursive: true });
-  cpSync(join(projectRoot, "src", "errors.ts"), join(folder, "src", "errors.ts"));
+  for (const file of ["errors.ts", "shown-text.ts"]) {
+    cpSync(join(projectRoot, "src", file), join(folder, "src", file));
+  }
   const own = new Set([...absent, ...Object.keys(copied)]);
   for (const name of installedPackages()) {
     if (own.has(name)) continue;
