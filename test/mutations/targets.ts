@@ -130,7 +130,7 @@ export function targets(made: Made): readonly Target[] {
         if (typeof options !== "object" || options === null) return undefined;
         const given = Object.entries(options).flatMap(([name, value]) => [
           `--${name}`,
-          String(value).slice(0, OPTION_CHARACTERS),
+          (Array.isArray(value) ? "[]" : String(value)).slice(0, OPTION_CHARACTERS),
         ]);
         const out = join(dirname(copy), "out");
         await run(["localize", "--model", DEMO, "--pairs", ioi, ...ENGINE, ...given, "--out", out]);
