@@ -1,9 +1,9 @@
 /** @file What made a job's results, beside them: enough to see whether they can be trusted, and to make them again. */
 
 import { z } from "zod";
+import { writeJson } from "../atomic-file.js";
 import { InputError } from "../errors.js";
 import { issueText } from "../field-errors.js";
-import { writeJson } from "../results/atomic-file.js";
 import { parseJsonText, readTextFile } from "../text-file.js";
 
 /** Verifying for the list and for a certificate alike is `verify`; `certify` is a certificate's samples. */

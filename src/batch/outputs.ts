@@ -2,6 +2,7 @@
 
 import { basename, dirname, join, relative, resolve } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { writeAtomically } from "../atomic-file.js";
 import { type Agreement, AgreementOfRows } from "../bounds/agreement.js";
 import type { Certificate } from "../bounds/certificate.js";
 import { canonicalJson, hashOf } from "../canonical-json.js";
@@ -16,7 +17,6 @@ import { nodeMetricSums, writeMetricsCsv } from "../report/metrics-csv.js";
 import { summarizePrompts } from "../report/prompt-summary.js";
 import { writeRankedCsv } from "../report/ranked-csv.js";
 import { type BegunSummary, type RunSummary, writeSummary } from "../report/summary.js";
-import { writeAtomically } from "../results/atomic-file.js";
 import { type AskedSource, type Question, questionOf, runId } from "../results/question.js";
 import { RESULT_FILES } from "../results/result-files.js";
 import { ResultsFolder } from "../results/results-folder.js";

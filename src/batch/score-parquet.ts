@@ -5,11 +5,11 @@
 
 import type { FileHandle } from "node:fs/promises";
 import { ByteWriter, type ColumnSource, ParquetWriter, schemaFromColumnData } from "hyparquet-writer";
+import { writeAll, writeAtomically } from "../atomic-file.js";
 import { formatNodeId, type Node } from "../nodes/node-id.js";
 import { type NodeSpace, nodeAt } from "../nodes/node-space.js";
 import type { VerifiedNodes } from "../nodes/ranking.js";
 import type { ScoreTable } from "../nodes/score-table.js";
-import { writeAll, writeAtomically } from "../results/atomic-file.js";
 import { nextBatch } from "../run-control.js";
 
 /** Rows that are in memory as objects; readers skip and read in parallel by such groups. */

@@ -5,9 +5,9 @@
 
 import { hostname } from "node:os";
 import { z } from "zod";
+import { writeJson } from "../atomic-file.js";
 import { InputError } from "../errors.js";
 import { issueText } from "../field-errors.js";
-import { writeJson } from "../results/atomic-file.js";
 import { isRunning } from "../results/folder-lock.js";
 import { parseJsonText, readTextFile } from "../text-file.js";
 

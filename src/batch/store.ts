@@ -5,8 +5,8 @@
 
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { removeLeftovers, writeAll, writeAtomically } from "../atomic-file.js";
 import { codeOf, RunError } from "../errors.js";
-import { removeLeftovers, writeAll, writeAtomically } from "../results/atomic-file.js";
 import { shown } from "../shown-text.js";
 import { HASH } from "./identity.js";
 import { type ByteSource, bytesAsSource, readShard, shardPieces } from "./shard-file.js";

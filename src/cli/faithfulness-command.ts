@@ -1,9 +1,9 @@
 /** @file `atp faithfulness`: how much of the behaviour the first k nodes of a ranked list carry. */
 
+import { writeJson } from "../atomic-file.js";
 import { checkGrid, type Faithfulness, faithfulness, type OrderedNodes } from "../exact/faithfulness.js";
 import { writeFaithfulnessCsv } from "../report/faithfulness-csv.js";
 import { faithfulnessTable } from "../report/faithfulness-table.js";
-import { writeJson } from "../results/atomic-file.js";
 import { checkInputFile } from "../results/make-folder.js";
 import { questionId } from "../results/question.js";
 import { type CliContext, printResult } from "./context.js";

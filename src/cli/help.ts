@@ -108,8 +108,11 @@ ${columns(RANKED_HEADER, 6).replaceAll(/^ {2}/gm, "                ")}
                 saturation_gap: mean |QK-fixed − plain estimate|: large where softmax saturates
                 cancellation_ratio: GradDrop ÷ plain contribution, both without QK fix: large where
                 paths cancel
+                run: which run the row is of, the same as in summary.json and every other file
   summary.json  model, pairs, metric, options, engine, cost in forward passes and seconds; where some
-                nodes were verified, agreement: how good their estimates were and what that leaves open
+                nodes were verified, agreement: how good their estimates were and what that leaves open;
+                state: running (or broken off), interrupted, done
+What an earlier run has left there and does not belong to this one is removed.
 `;
 
 /** Continues `OUTPUT`. */
@@ -241,12 +244,14 @@ measurement of two seconds: this engine's products at the model's shapes, this f
 const EXIT_CODES = `
 Exit codes
   0 done; 1 the run failed; 2 wrong input or usage; 130, 143 interrupted (Ctrl-C, SIGTERM)
-  localize saves its estimates before verification begins: an interrupt does not lose them
+  An interrupt keeps what was computed: localize saves its estimates before verification begins,
+  and exact effects are kept on the nodes and pairs that were done
 `;
 
 const REPORT = `
 Read from the folder, those that are there: ranked.csv, summary.json, certificate.json,
-metrics.csv, windows.csv, faithfulness.json. At least one list or curve has to be.
+metrics.csv, windows.csv, faithfulness.json. At least one list or curve has to be. What is of
+another run than summary.json is not shown.
 Written to the folder, each complete or not at all
   report.html     summary in words; the ranked list to sort and filter; heatmaps over layers,
                   positions and heads; estimate against exact effect; how the bound shrank; the

@@ -3,7 +3,7 @@
  * saved; one that comes after it ends the process at once.
  */
 
-import { removeTemporaries } from "../results/atomic-file.js";
+import { removeTemporaries } from "../atomic-file.js";
 import type { CliContext } from "./context.js";
 
 /** 128 + the signal's number, as shells report it. */

@@ -1,7 +1,7 @@
 /** @file The command line as a process: arguments, streams, signals, exit code. */
 
 import { Console } from "node:console";
-import { removeTemporaries } from "../results/atomic-file.js";
+import { removeTemporaries } from "../atomic-file.js";
 import { type CliContext, printNote } from "./context.js";
 import { watchInterrupts } from "./interrupts.js";
 import { outcomeOf } from "./outcome.js";

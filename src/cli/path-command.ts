@@ -1,5 +1,6 @@
 /** @file `atp path`: effects of senders through chosen receivers, together or one by one. */
 
+import { writeJson } from "../atomic-file.js";
 import { InputError } from "../errors.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import { checkEnds, checkTogether, endsOfLayers } from "../exact/paths/ends.js";
@@ -13,7 +14,6 @@ import { positionLabels } from "../nodes/positions.js";
 import { pathRows } from "../report/path-rows.js";
 import { writePathsCsv } from "../report/paths-csv.js";
 import { pathsTable } from "../report/paths-table.js";
-import { writeJson } from "../results/atomic-file.js";
 import { questionId } from "../results/question.js";
 import { type CliContext, printResult } from "./context.js";
 import type { PathCommandOptions } from "./options.js";

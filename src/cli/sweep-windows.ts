@@ -1,10 +1,10 @@
 /** @file The windows of `atp sweep --window`: run, saved, printed. */
 
+import { writeJson } from "../atomic-file.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import { windowMetrics, writeMetricsCsv } from "../report/metrics-csv.js";
 import { writeWindowsCsv } from "../report/windows-csv.js";
 import { windowsTable } from "../report/windows-table.js";
-import { writeJson } from "../results/atomic-file.js";
 import { rankedWindows, sweepWindows, type WindowOptions, type WindowRanking } from "../sweep-windows.js";
 import { type CliContext, printResult } from "./context.js";
 import type { StartedRun } from "./prepare-run.js";

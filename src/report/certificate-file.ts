@@ -1,7 +1,7 @@
 /** @file A certificate as a file. */
 
+import { writeJson } from "../atomic-file.js";
 import type { Certificate } from "../bounds/certificate.js";
-import { writeJson } from "../results/atomic-file.js";
 
 /**
  * Writes a certificate as JSON, complete or not at all.

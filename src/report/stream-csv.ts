@@ -5,7 +5,7 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type FormatterRow, format } from "fast-csv";
-import { writeAtomically } from "../results/atomic-file.js";
+import { writeAtomically } from "../atomic-file.js";
 
 /** Bytes per write: a system call for every row would cost more than making the row. */
 const WRITE_BYTES = 2 ** 16;

@@ -3,11 +3,11 @@
  * again.
  */
 
+import { writeJson } from "../atomic-file.js";
 import type { Method } from "../atpstar/methods.js";
 import type { Engine } from "../engine/start-engine.js";
 import type { MemorySummary } from "../plan/memory-summary.js";
 import type { Direction } from "../prompts/direction.js";
-import { writeJson } from "../results/atomic-file.js";
 import type { ListReference } from "../results/list-origin.js";
 import type { Question } from "../results/question.js";
 import type { RunState } from "../results/results-folder.js";

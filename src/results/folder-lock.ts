@@ -13,8 +13,8 @@ import { copyFile, link, readFile, realpath, rename, rm, stat, writeFile } from 
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { removeLeftovers, temporaryFor } from "../atomic-file.js";
 import { codeOf, InputError, RunError } from "../errors.js";
-import { removeLeftovers, temporaryFor } from "./atomic-file.js";
 
 const LOCK_FILE = "run.lock";
 

@@ -7,10 +7,10 @@
 import { Console } from "node:console";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
+import { removeTemporaries } from "../../atomic-file.js";
 import { ModelChanged, modelFilesSchema } from "../../checkpoint/model-hash.js";
 import { withoutTrap } from "../../engine/heap-error.js";
 import { InputError, RunError } from "../../errors.js";
-import { removeTemporaries } from "../../results/atomic-file.js";
 import { HASH } from "../identity.js";
 import { parseJob, parseTask } from "../parse-job.js";
 import { ShardStore } from "../store.js";

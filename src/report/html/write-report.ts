@@ -3,7 +3,7 @@
  */
 
 import { join } from "node:path";
-import { writeAtomically } from "../../results/atomic-file.js";
+import { writeAtomically } from "../../atomic-file.js";
 import { RESULT_FILES } from "../../results/result-files.js";
 import { figureFile } from "../../results/written-pages.js";
 import { figureSections } from "./figure-sections.js";
