@@ -4,20 +4,20 @@ import { writeJson } from "../atomic-file.js";
 import { InputError } from "../errors.js";
 import { meanOf } from "../exact/pair-statistics.js";
 import { checkEnds, checkTogether, endsOfLayers } from "../exact/paths/ends.js";
-import { checkPathMetric, directPaths, pathEffects } from "../exact/paths/path-effects.js";
+import { checkPathMetric, directPaths, type PathEffects, pathEffects } from "../exact/paths/path-effects.js";
 import { pathExists } from "../exact/paths/plan.js";
 import { formatReceiver } from "../exact/paths/receivers.js";
 import { sitesOf } from "../model/sites.js";
 import { formatNodeId, type Node, parseNodeId } from "../nodes/node-id.js";
 import { makeNodeSpace } from "../nodes/node-space.js";
 import { positionLabels } from "../nodes/positions.js";
-import { pathRows } from "../report/path-rows.js";
+import { type PathRow, pathRows } from "../report/path-rows.js";
 import { writePathsCsv } from "../report/paths-csv.js";
 import { pathsTable } from "../report/paths-table.js";
 import { questionId } from "../results/question.js";
 import { type CliContext, printResult } from "./context.js";
 import type { PathCommandOptions } from "./options.js";
-import { type PreparedRun, withRun } from "./prepare-run.js";
+import { type PreparedRun, type StartedRun, withRun } from "./prepare-run.js";
 import { heading, labelled } from "./print-run.js";
 import { describeRun, SHOWN_ROWS } from "./save-run.js";
 import { withSource } from "./source.js";
@@ -47,6 +47,8 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
     (run, { senders, receivers }) => {
       const sites = [...new Set(senders.map((id) => parseNodeId(id).site))];
       return withSource(run, sites, async ({ activationBudgetBytes, source, onProgress, signal }) => {
+        const heard = direct ? receivers : [receivers.join(" ")];
+        const ends = senders.flatMap((sender) => heard.map((receiver) => ({ sender, receiver })));
         const runPaths = direct ? directPaths : pathEffects;
         const result = await runPaths(run.model, run.pairs, {
           senders,
@@ -59,26 +61,21 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
           ...(source && { source }),
           ...(onProgress && { onProgress }),
           ...(signal && { signal }),
+          async onInterrupted(soFar, pairs) {
+            const over =
+              pairs.length < run.pairs.length
+                ? `, over ${pairs.length} of the ${run.pairs.length} pairs`
+                : "";
+            const rows = pathRows(soFar, ends);
+            const interrupted = `effects of ${rows.length} of ${ends.length} paths${over}`;
+            const { files } = await savePaths({ ...run, pairs }, soFar, rows, interrupted);
+            context.saved = `${interrupted}, are in ${files.csv}`;
+          },
         });
         run.clock.lap("verify");
         run.progress.finish();
-        const heard = direct ? receivers : [receivers.join(" ")];
-        const paths = pathRows(
-          result,
-          senders.flatMap((sender) => heard.map((receiver) => ({ sender, receiver }))),
-        );
-        const { load, verify: patch } = run.clock.seconds;
-        const { forwardEquivalents } = result;
-        const document = {
-          ...describeRun(run, { base: meanOf(result.baseMetric), source: meanOf(result.sourceMetric) }),
-          forwardEquivalents,
-          seconds: { load, patch },
-          paths,
-        };
-        const files = { csv: run.results.path("pathRows"), json: run.results.path("paths") };
-        await run.results.beginBeside("paths");
-        await writePathsCsv(files.csv, paths, { run: run.run });
-        await writeJson(files.json, document);
+        const { document, files } = await savePaths(run, result, pathRows(result, ends));
+        const { paths, forwardEquivalents, seconds } = document;
         if (options.json) {
           printResult(JSON.stringify({ ...document, files }, undefined, 2));
           return;
@@ -90,7 +87,7 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
           ],
           [
             "cost",
-            `load ${load.toFixed(2)} s, ${forwardEquivalents.toFixed(1)} forward equivalents in ${patch.toFixed(2)} s`,
+            `load ${seconds.load.toFixed(2)} s, ${forwardEquivalents.toFixed(1)} forward equivalents in ${seconds.patch.toFixed(2)} s`,
           ],
           ["files", `${files.csv}, ${files.json}`],
         ]);
@@ -99,6 +96,28 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
       });
     },
   );
+}
+
+/** Writes paths.csv, then paths.json, which says of which run they are. */
+async function savePaths(
+  run: StartedRun,
+  effects: PathEffects,
+  paths: readonly PathRow[],
+  interrupted?: string,
+) {
+  const { load, verify: patch } = run.clock.seconds;
+  const document = {
+    ...describeRun(run, { base: meanOf(effects.baseMetric), source: meanOf(effects.sourceMetric) }),
+    ...(interrupted !== undefined && { interrupted: { text: interrupted } }),
+    forwardEquivalents: effects.forwardEquivalents,
+    seconds: { load, patch },
+    paths,
+  };
+  const files = { csv: run.results.path("pathRows"), json: run.results.path("paths") };
+  await run.results.beginBeside("paths");
+  await writePathsCsv(files.csv, paths, { run: run.run });
+  await writeJson(files.json, document);
+  return { document, files };
 }
 
 /** What is wrong whatever the model and the pairs are. */

@@ -22,6 +22,7 @@ import type { Pair } from "../../prompts/pair.js";
 import { nextBatch, StageProgress } from "../../run-control.js";
 import { type DrawnPairs, drawPairs, meanOverDraws } from "../../sources/draws.js";
 import { runWave } from "../../wave.js";
+import { partialRuns } from "../partial-runs.js";
 import type { ExactOptions } from "../patch-sets.js";
 import { wavesOfRuns } from "../plan.js";
 import { checkEnds, checkTogether, type PathEnds } from "./ends.js";
@@ -30,12 +31,17 @@ import { type Path, type PathRun, planPaths } from "./plan.js";
 import { formatReceiver } from "./receivers.js";
 import { PathChunk } from "./runs.js";
 
-export interface PathOptions extends ExactOptions, PathEnds {
+export interface PathOptions extends Omit<ExactOptions, "onStopped">, PathEnds {
   /**
    * Keep the scale 1/√(var x + ε) of the receivers' norms (the q/k norm of a head included) as it is in the base run;
    * default false, it is computed anew.
    */
   readonly freezeNorm?: boolean;
+  /**
+   * Called where the signal stops the runs, before the call rejects, with the effects so far on as many pairs as they were computed
+   * on: NaN for a path that is not done on all of these. Not called where there are none.
+   */
+  readonly onInterrupted?: (soFar: PathEffects, pairs: readonly Pair[]) => Promise<void> | void;
 }
 
 export interface PathEffects {
@@ -117,15 +123,71 @@ async function effectsOfPaths(
   const metric = checkPathMetric(options.metric);
   checkPairsForMetric(pairs, metric);
   const drawn = drawPairs(pairs, options.source);
-  const { draws } = drawn;
-  const result = await effectsOfDrawn(model, drawn, paths, { ...options, metric });
+  const plans = batchPairs(drawn.pairs, options.batchSize).map((batch) =>
+    planPaths(model.config, batch, paths),
+  );
+  const result = {
+    effects: new Float32Array(drawn.pairs.length * paths.length).fill(Number.NaN),
+    baseMetric: new Float64Array(drawn.pairs.length),
+    sourceMetric: new Float64Array(drawn.pairs.length),
+    forwardEquivalents: 0,
+  };
+  try {
+    await effectsOfDrawn(model, drawn, plans, paths.length, result, { ...options, metric });
+  } catch (error) {
+    if (options.signal?.aborted) {
+      const soFar = partOf(averaged(result, drawn.draws, paths.length), plans, drawn.draws, paths.length);
+      if (soFar) {
+        await options.onInterrupted?.(
+          soFar.effects,
+          soFar.pairs.map((pair) => pairs[pair]),
+        );
+      }
+    }
+    throw error;
+  }
+  return averaged(result, drawn.draws, paths.length);
+}
+
+function averaged(result: PathEffects, draws: number, paths: number): PathEffects {
   if (draws === 1) return result;
   return {
-    effects: new Float32Array(meanOverDraws(result.effects, draws, paths.length)),
+    effects: new Float32Array(meanOverDraws(result.effects, draws, paths)),
     baseMetric: meanOverDraws(result.baseMetric, draws),
     sourceMetric: meanOverDraws(result.sourceMetric, draws),
     forwardEquivalents: result.forwardEquivalents,
   };
+}
+
+/** What is done on the same pairs, of effects that were stopped. */
+function partOf(
+  { effects, baseMetric, sourceMetric, forwardEquivalents }: PathEffects,
+  plans: readonly ReturnType<typeof planPaths>[],
+  draws: number,
+  paths: number,
+): { readonly effects: PathEffects; readonly pairs: readonly number[] } | undefined {
+  const asked = new Uint8Array(effects.length);
+  for (const { batch, runs, idle } of plans) {
+    for (const { pairIndex, path } of [...runs, ...idle]) {
+      asked[Math.floor(batch.indices[pairIndex] / draws) * paths + path] = 1;
+    }
+  }
+  const metric = { name: "", patched: effects, base: baseMetric, source: sourceMetric };
+  const partial = partialRuns(
+    { metrics: [metric], forwardEquivalents },
+    paths,
+    (pair, path) => asked[pair * paths + path] === 1,
+  );
+  if (!partial) return undefined;
+  const { pairs, patches } = partial;
+  const kept = new Float32Array(pairs.length * paths).fill(Number.NaN);
+  pairs.forEach((_, p) => {
+    patches.forEach((path, at) => {
+      kept[p * paths + path] = partial.metrics[0].patched[p * patches.length + at];
+    });
+  });
+  const [{ base, source }] = partial.metrics;
+  return { effects: { effects: kept, baseMetric: base, sourceMetric: source, forwardEquivalents }, pairs };
 }
 
 /** Of a run between two layers: the residual stream, and what the senders change in it. */
@@ -133,25 +195,19 @@ const STREAMS = 2;
 
 async function effectsOfDrawn(
   model: Model,
-  { pairs, values: replacement }: DrawnPairs,
-  paths: readonly Path[],
+  { values: replacement }: DrawnPairs,
+  plans: readonly ReturnType<typeof planPaths>[],
+  paths: number,
+  result: { -readonly [Field in keyof PathEffects]: PathEffects[Field] },
   {
     metric,
     direction,
-    batchSize,
     activationBudgetBytes = DEFAULT_ACTIVATION_BUDGET_BYTES,
     freezeNorm = false,
     ...control
   }: PathOptions & { readonly metric: OutputMetric },
-): Promise<PathEffects> {
-  const plans = batchPairs(pairs, batchSize).map((batch) => planPaths(model.config, batch, paths));
+): Promise<void> {
   const total = plans.reduce((sum, plan) => sum + plan.runs.length, 0);
-  const result = {
-    effects: new Float32Array(pairs.length * paths.length).fill(Number.NaN),
-    baseMetric: new Float64Array(pairs.length),
-    sourceMetric: new Float64Array(pairs.length),
-    forwardEquivalents: 0,
-  };
   const progress = new StageProgress(control, "patch", total);
   for (const plan of plans) {
     const { indices, length: T, pairs: ofBatch } = plan.batch;
@@ -168,7 +224,7 @@ async function effectsOfDrawn(
         });
         result.forwardEquivalents += 2 * indices.length;
         const put = ({ pairIndex, path }: PathRun, effect: number) => {
-          result.effects[indices[pairIndex] * paths.length + path] = effect;
+          result.effects[indices[pairIndex] * paths + path] = effect;
         };
         const refuse = async ({ pair, sender }: PathRun, value: number) => {
           const first = await firstOfPair(model, pair, direction);
@@ -213,7 +269,6 @@ async function effectsOfDrawn(
       inputs.dispose();
     }
   }
-  return result;
 }
 
 /** Forward passes of one prompt: the layers that runs go through, and those whose receivers compute once more. */

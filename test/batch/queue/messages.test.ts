@@ -151,12 +151,12 @@ describe.skipIf(skipReason() !== undefined)(titled("messages from anybody"), () 
       [
         submissionOf("1"),
         { ...job, source: { kind: "noise", at: ["*"], multiple: 3, draws: 1e8, seed: 0 } },
-        "it is refused: checkLimits: source.draws: expected at most 10000, got 100000000",
+        "source.draws: expected at most 10000, because each of them is a run of every pair, got 100000000",
       ],
       [
         submissionOf("2"),
-        { ...job, threads: 1e6 },
-        `it is refused: checkLimits: threads: expected at most ${availableParallelism()}, the cores of this machine, got 1000000`,
+        { ...job, threads: 1000 },
+        `it is refused: checkLimits: threads: expected at most ${availableParallelism()}, the cores of this machine, got 1000`,
       ],
       // More than a terabyte, and within every limit but the machine's memory.
       [
