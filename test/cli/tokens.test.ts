@@ -129,7 +129,7 @@ describe("a pattern that does not end", () => {
     const out = join(temporaryFolder(), "out");
     const { code, stderr } = await runCli(run("localize", model, IOI, "--out", out));
     expect(stderr).toContain(
-      `loadModel: expected the patterns of ${join(model, "tokenizer.json")} to come to an end within 10 s`,
+      `loadModel: expected the patterns of ${join(model, "tokenizer.json")} to come to an end within 5 s`,
     );
     expect(stderr).not.toContain("unexpected");
     expect(code).toBe(2);

@@ -33,7 +33,7 @@ export type EncodeAnswer =
   | { readonly error: string; readonly blames: "text" | "tokenizer" };
 
 /** For one text: a hundred thousand times what it takes. */
-const SECONDS = 10;
+const SECONDS = 5;
 
 export class TokenizerThread {
   readonly #worker: Worker;
