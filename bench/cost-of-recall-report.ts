@@ -3,8 +3,8 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import Table from "cli-table3";
-import { streamCsv } from "../src/report/stream-csv.js";
 import { writeAtomically } from "../src/atomic-file.js";
+import { streamCsv } from "../src/report/stream-csv.js";
 import { isGradientMethod } from "./baselines/methods.js";
 import { recallPicture } from "./cost-of-recall-picture.js";
 import { bestSettings, type Result, type Summary, UNITS, type Unit } from "./recall-results.js";

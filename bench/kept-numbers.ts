@@ -7,8 +7,8 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { codeOf } from "../src/errors.js";
 import { writeAtomically } from "../src/atomic-file.js";
+import { codeOf } from "../src/errors.js";
 
 export interface KeptRow {
   /** How many numbers. */
