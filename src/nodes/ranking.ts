@@ -130,6 +130,9 @@ export function* rankedNodes(
   const tokens = new Map(space.labels.map((label) => [label, sharedToken(label, pairs, tokenizer)]));
   const unpatched = { base: baseMetric, source: sourceMetric };
   const gaps = new Map(space.labels.map((label) => [label, gapAt(unpatched, pairs, label)]));
+  const having = new Map(
+    space.labels.map((label) => [label, pairs.filter((pair) => spanInPair(label, pair)).length]),
+  );
   for (let place = 0; place < Math.min(limit, order.length); place++) {
     const flat = order[place];
     const node = nodeAt(space, flat);
@@ -158,7 +161,9 @@ export function* rankedNodes(
         effectMean: effect.mean,
         ...(effect.se !== undefined && { effectSe: effect.se }),
       }),
-      ...recoveredOf(best.mean, gaps.get(node.position) ?? Number.NaN),
+      // Effects that were interrupted are over fewer pairs than the gap.
+      ...(best.pairs === having.get(node.position) &&
+        recoveredOf(best.mean, gaps.get(node.position) ?? Number.NaN)),
       verified: effect !== undefined,
       pairs: best.pairs,
       ...(estimates && flagsOf(estimates, flat)),

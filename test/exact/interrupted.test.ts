@@ -95,6 +95,9 @@ describe("exact runs that are stopped", () => {
     expect(verified.length).toBeGreaterThan(0);
     expect(new Set(verified.map(({ pairs }) => pairs)).size).toBe(1);
     expect(verified[0].pairs).toBeLessThan(PAIRS.length);
+    // The gap would be over all pairs.
+    expect(verified.every(({ recovered }) => recovered === undefined)).toBe(true);
+    expect(some.some(({ recovered }) => recovered !== undefined)).toBe(true);
     const estimates = new Map(all.map(({ node, estimateMean }) => [node, estimateMean]));
     for (const { node, estimateMean = Number.NaN } of some) {
       expect(Math.abs(estimateMean - (estimates.get(node) ?? Number.NaN))).toBeLessThan(TOLERANCE);
