@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type WrittenReport, writeReport } from "../report/html/write-report.js";
 import { checkReplaceable } from "../results/make-folder.js";
 import { RESULT_FILES } from "../results/result-files.js";
-import { type CliContext, printResult } from "./context.js";
+import { type CliContext, printNote, printResult } from "./context.js";
 import type { ReportCommandOptions } from "./options.js";
 
 export async function reportCommand(
@@ -14,7 +14,8 @@ export async function reportCommand(
 ): Promise<void> {
   await checkReplaceable("report", join(folder, RESULT_FILES.page.name));
   const report = await writeReport(folder, { svg });
-  const { page, figures } = report;
+  const { page, figures, warnings } = report;
+  for (const warning of warnings) printNote(`warning: ${folder}: ${warning}`);
   context.saved = `the page is ${page}`;
   printResult(json ? JSON.stringify(report, undefined, 2) : [page, ...figures].join("\n"));
 }

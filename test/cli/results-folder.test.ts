@@ -20,9 +20,12 @@ async function summaryOf(folder: string) {
 
 async function pageOf(folder: string): Promise<string> {
   const { code, stderr } = await runHere(["report", folder]);
-  expect(stderr).toBe("");
   expect(code).toBe(0);
-  return await readFile(join(folder, "report.html"), "utf8");
+  const page = await readFile(join(folder, "report.html"), "utf8");
+  // What the page says of a folder that is not as a finished run leaves it, the command says, too.
+  expect(stderr.includes("this run broke off")).toBe(page.includes("this run broke off"));
+  expect(stderr.includes("is not shown")).toBe(page.includes("is not shown"));
+  return page;
 }
 
 describe("a list over an earlier one", () => {

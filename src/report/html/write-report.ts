@@ -21,6 +21,8 @@ export interface WrittenReport {
   readonly page: string;
   /** Paths of the SVG files. */
   readonly figures: readonly string[];
+  /** What is not as a finished run leaves it: it broke off, or files of other runs lie there. The page says so, too. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -47,5 +49,6 @@ export async function writeReport(
     await writeAtomically(path, (handle) => handle.writeFile(drawing));
     figures.push(path);
   }
-  return { page, figures };
+  const { unfinished, notes } = content;
+  return { page, figures, warnings: [...(unfinished === undefined ? [] : [unfinished]), ...notes] };
 }
