@@ -68,13 +68,18 @@ export function temporaryFor(path: string): string {
 /**
  * Removes temporary files of a folder that killed processes have left.
  * @param before those that nobody has written to since then, ms
+ * @param own those that nobody but the caller may be writing, however new
  */
-export async function removeLeftovers(folder: string, before: number): Promise<void> {
+export async function removeLeftovers(
+  folder: string,
+  { before, own }: { readonly before: number; readonly own?: RegExp },
+): Promise<void> {
   for (const name of await readdir(folder)) {
     if (!TEMPORARY.test(name)) continue;
     const path = join(folder, name);
+    const isOwn = own?.test(name) ?? false;
     const file = await stat(path).catch(() => undefined);
-    if (file && file.mtimeMs < before) await rm(path, { force: true });
+    if (file && (isOwn || file.mtimeMs < before)) await rm(path, { force: true });
   }
 }
 

@@ -16,6 +16,29 @@ export function oneOf<const Names extends readonly [string, ...string[]]>(names:
 }
 
 /**
+ * A schema of an object whose keys are names that somebody has chosen. Any name is one, `__proto__` too, which `z.record` passes over
+ * without a word.
+ * @param what the object, for the error text
+ */
+export function namedValues<Value>(value: z.ZodType<Value>, what: string) {
+  return z.unknown().transform((input, context): Readonly<Record<string, Value>> => {
+    if (typeof input !== "object" || input === null || Array.isArray(input)) {
+      context.addIssue({ code: "custom", input, message: expected(what)({ input }) });
+      return z.NEVER;
+    }
+    // Without a prototype, so that no name has a meaning of its own.
+    const values: Record<string, Value> = Object.create(null);
+    for (const [name, part] of Object.entries(input)) {
+      const result = value.safeParse(part);
+      if (result.success) values[name] = result.data;
+      else
+        for (const issue of result.error.issues) context.addIssue({ ...issue, path: [name, ...issue.path] });
+    }
+    return values;
+  });
+}
+
+/**
  * @param known the fields of the object that may have unknown ones, where it is the outermost
  * @returns "roles.end: expected a position, got null"
  */

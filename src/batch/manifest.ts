@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { writeJson } from "../atomic-file.js";
 import { InputError } from "../errors.js";
-import { issueText } from "../field-errors.js";
+import { issueText, namedValues } from "../field-errors.js";
 import { parseJsonText, readTextFile } from "../text-file.js";
 
 /** Verifying for the list and for a certificate alike is `verify`; `certify` is a certificate's samples. */
@@ -20,7 +20,7 @@ export const manifestSchema = z.object({
   spec: z.unknown(),
   /** The job's hash, which is part of every shard's name. */
   job: z.string(),
-  hashes: z.object({ model: z.string(), pairs: z.record(z.string(), z.string()) }),
+  hashes: z.object({ model: z.string(), pairs: namedValues(z.string(), "hashes of files by name") }),
   /** Devices of all shards, each once. */
   engine: z.object({ backend: z.string(), devices: z.array(z.string()) }),
   seeds: z.object({ pairs: z.number(), certify: z.number().optional(), noise: z.number().optional() }),

@@ -43,7 +43,7 @@ export class ShardStore {
     const folder = join(outputFolder, FOLDER);
     await onDisk(folder, async () => {
       await mkdir(folder, { recursive: true });
-      await removeLeftovers(folder, Date.now() - STALE_MS);
+      await removeLeftovers(folder, { before: Date.now() - STALE_MS });
     });
     return new ShardStore(folder, options);
   }

@@ -5,7 +5,7 @@
 
 import { z } from "zod";
 import { InputError } from "../errors.js";
-import { expected, issueText } from "../field-errors.js";
+import { expected, issueText, namedValues } from "../field-errors.js";
 
 /** One prompt pair as written. Every field not named here is an error. */
 export interface PairInput {
@@ -35,11 +35,7 @@ const PAIR_FIELDS = {
   corrupted: PROMPT,
   answers: TOKENS.optional(),
   wrong: TOKENS.optional(),
-  roles: z
-    .record(z.string(), z.number({ error: expected("a position") }), {
-      error: expected("an object of positions"),
-    })
-    .optional(),
+  roles: namedValues(z.number({ error: expected("a position") }), "an object of positions").optional(),
   name: z.string({ error: expected("text") }).optional(),
   position: z.union([z.number(), z.string()], { error: expected("a position or a role name") }).optional(),
 };

@@ -21,8 +21,12 @@ const LOCK_FILE = "run.lock";
 /** Of a lock whose owner did not say: an earlier version of this program, or somebody else. */
 const NO_ID = "unknown";
 
-/** A temporary file that nobody has written to for so long before a lock was taken is one that a killed process left. */
+/**
+ * A temporary file that nobody has written to for so long before a lock was taken is one that a killed process left. So is any of a
+ * file that only the owner of the lock writes: locks and pages are made without one.
+ */
 const LEFT_MS = 60_000;
+const OWN_TEMPORARY = /^\.(?!run\.lock|report|model-hash)/;
 
 const ownerSchema = z.object({ id: z.uuid().catch(NO_ID), pid: z.int().positive(), host: z.string() });
 
@@ -60,7 +64,7 @@ export async function lockFolder(
     await take(path, { folder, owner, onNotice });
     // By the clock of the disk, which may be another machine's.
     const { mtimeMs } = await onDisk(path, () => stat(path));
-    await onDisk(folder, () => removeLeftovers(folder, mtimeMs - LEFT_MS));
+    await onDisk(folder, () => removeLeftovers(folder, { before: mtimeMs - LEFT_MS, own: OWN_TEMPORARY }));
   } catch (error) {
     lockedHere.delete(key);
     throw error;

@@ -4,6 +4,7 @@
  */
 
 import { z } from "zod";
+import { namedValues } from "../field-errors.js";
 import { shown } from "../shown-text.js";
 import { nestsWithin } from "../text-file.js";
 
@@ -29,7 +30,7 @@ const prompts = object({
   clean: texts,
   corrupted: texts,
   differing: z.array(number, { error: expected("an array of positions") }),
-  roles: z.record(z.string(), number, { error: expected("an object of positions") }),
+  roles: namedValues(number, "an object of positions"),
   differingRoles: texts,
 });
 

@@ -319,3 +319,15 @@ describe("makePair refuses", () => {
     ).toHaveLength(128);
   });
 });
+
+describe("names that are parts of every object", () => {
+  it("are roles like any other", () => {
+    const roles = JSON.parse('{"__proto__": 1, "constructor": 2, "toString": 0}');
+    const pair = makePair(four({ roles }), ids, BOTH, "here");
+    expect([...pair.roles]).toEqual([
+      ["__proto__", 1],
+      ["constructor", 2],
+      ["toString", 0],
+    ]);
+  });
+});

@@ -118,16 +118,21 @@ describe("the lock of a folder", () => {
 
   it("removes half files that killed processes have left, and no others", async () => {
     const folder = temporaryFolder();
-    const [left, kept] = IDS.map((id) => `.ranked.csv.${id}.tmp`);
-    for (const name of [left, kept, ".mine.tmp"]) writeFileSync(join(folder, name), "half");
+    const [left, kept, list] = [
+      `.report.html.${IDS[0]}.tmp`,
+      `.report.html.${IDS[1]}.tmp`,
+      `.ranked.csv.${IDS[0]}.tmp`,
+    ];
+    for (const name of [left, kept, list, ".mine.tmp"]) writeFileSync(join(folder, name), "half");
     const ago = (name: string, seconds: number) => {
       const time = Date.now() / 1000 - seconds;
       utimesSync(join(folder, name), time, time);
     };
     ago(left, 120);
     ago(".mine.tmp", 120);
-    // Another command may still be writing it.
+    // Pages are written without the lock, so another command may still be writing this one; the list nobody else can be writing.
     ago(kept, 5);
+    ago(list, 5);
     await (await lockFolder(folder))();
     expect(readdirSync(folder).sort()).toEqual([".mine.tmp", kept].sort());
   });
