@@ -5,12 +5,12 @@
  * as every file names its run.
  */
 
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, RunError } from "../errors.js";
-import { isFile, type OwnDocument, readOwnDocument } from "./documents.js";
+import { type OwnDocument, readOwnDocument } from "./documents.js";
 import { lockFolder } from "./folder-lock.js";
 import { checkFolder, checkReplaceable, makeFolder } from "./make-folder.js";
+import { removeOwn, removePages } from "./own-files.js";
 import { questionOfRun } from "./question.js";
 import {
   filesOfGroup,
@@ -19,7 +19,6 @@ import {
   type ResultGroup,
   type ResultName,
 } from "./result-files.js";
-import { removePages } from "./written-pages.js";
 
 /** How far the run of a list is: `interrupted` by its user, with what it had computed. */
 export type RunState = "running" | "interrupted" | "done";
@@ -133,14 +132,13 @@ export class ResultsFolder {
   async #removeGroup(group: ResultGroup): Promise<string[]> {
     const removed: string[] = [];
     for (const name of filesOfGroup(group)) {
-      if (await isFile(this.path(name))) removed.push(RESULT_FILES[name].name);
-      await this.#remove(name);
+      if (await this.#remove(name)) removed.push(RESULT_FILES[name].name);
     }
     return removed;
   }
 
-  async #remove(name: ResultName): Promise<void> {
-    await this.#onDisk(() => rm(this.path(name), { force: true }));
+  async #remove(name: ResultName): Promise<boolean> {
+    return await this.#onDisk(() => removeOwn(this.folder, name));
   }
 
   async #document(group: "list" | "curve" | "paths"): Promise<OwnDocument | undefined> {

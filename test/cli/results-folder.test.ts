@@ -39,7 +39,10 @@ describe("a list over an earlier one", () => {
     for (const name of ["certificate.json", "faithfulness.json", "report.html", "report-faithfulness.svg"]) {
       expect(before).toContain(name);
     }
+    // What is not its own stays, whatever it is called.
     await writeFile(join(out, "report-mine.svg"), "<svg/>");
+    await writeFile(join(out, "manifest.json"), '{"name": "my page", "version": "1"}');
+    await writeFile(join(out, "paths.csv"), "from,to\n1,2\n");
 
     const window = ["--window", "layers:3", "--nodes", "mlpOut"];
     const { code, stderr } = await runHere(["sweep", ...ELSEWHERE, ...window, "--out", out]);
@@ -48,7 +51,9 @@ describe("a list over an earlier one", () => {
       `atp: ${out}: removed faithfulness.json, faithfulness.csv, which belonged to an earlier list\n`,
     );
     expect((await readdir(out)).sort()).toEqual([
+      "manifest.json",
       "metrics.csv",
+      "paths.csv",
       "report-mine.svg",
       "summary.json",
       "windows.csv",

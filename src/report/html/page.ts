@@ -3,7 +3,7 @@
  * Content-Security-Policy forbids every request, and every script but those it was written with.
  */
 
-import { PAGE_MARK } from "../../results/written-pages.js";
+import { PAGE_META } from "../../results/result-files.js";
 import { openRows } from "../agreement-text.js";
 import { cspHash, readAssets } from "./assets.js";
 import type { FigureSection } from "./figure-sections.js";
@@ -41,7 +41,7 @@ export async function reportPage(folder: ReportFolder, sections: readonly Figure
 <meta http-equiv="Content-Security-Policy" content="${new Markup(policy)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta name="${PAGE_MARK}" content="${folder.summary?.run ?? folder.faithfulness?.run ?? "unknown"}">
+<meta name="${PAGE_META}" content="${folder.summary?.run ?? folder.faithfulness?.run ?? "unknown"}">
 <title>${title} – atpkit</title>
 <style>${new Markup(style)}</style>
 </head>

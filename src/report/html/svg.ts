@@ -1,6 +1,6 @@
 /** @file Figures as SVG for a paper: the page's own options, drawn without a browser. */
 
-import { PAGE_MARK } from "../../results/written-pages.js";
+import { PAGE_META } from "../../results/result-files.js";
 import type { Figure } from "./page-data.js";
 import { LIGHT_THEME } from "./themes.js";
 
@@ -29,7 +29,7 @@ export async function figureSvg(
       .flat()
       .map((series) => ({ ...series, silent: true, emphasis: { disabled: true } }));
     chart.setOption({ ...option, series: still });
-    return `<?xml version="1.0" encoding="UTF-8"?>\n<!-- ${title.replaceAll("--", "- -")} ${PAGE_MARK} ${run} -->\n${chart.renderToSVGString()}\n`;
+    return `<?xml version="1.0" encoding="UTF-8"?>\n<!-- ${title.replaceAll("--", "- -")} ${PAGE_META} ${run} -->\n${chart.renderToSVGString()}\n`;
   } finally {
     chart.dispose();
   }

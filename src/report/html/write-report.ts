@@ -4,8 +4,8 @@
 
 import { join } from "node:path";
 import { writeAtomically } from "../../atomic-file.js";
+import { figureFile } from "../../results/own-files.js";
 import { RESULT_FILES } from "../../results/result-files.js";
-import { figureFile } from "../../results/written-pages.js";
 import { figureSections } from "./figure-sections.js";
 import { reportPage } from "./page.js";
 import { readReportFolder } from "./read-folder.js";
