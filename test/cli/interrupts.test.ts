@@ -72,7 +72,7 @@ describe("SIGINT in the middle of a sweep", () => {
   it("keeps the exact effects so far, says of which nodes and pairs they are, and exits with 130", async () => {
     const folder = await temporaryFolder();
     const out = join(folder, "out");
-    const how = ["--nodes", "q,k,v,z", "--activation-memory", "8MiB"];
+    const how = ["--nodes", "z,mlpOut", "--activation-memory", "4MiB"];
     const child = startCli(["sweep", ...RUN, ...how, "--out", out]);
     const result = resultOf(child);
     let said = "";
@@ -90,7 +90,7 @@ describe("SIGINT in the middle of a sweep", () => {
     expect(state).toBe("interrupted");
     expect(nodes.ranked).toBeGreaterThan(0);
     const over = pairs.used < 64 ? `, over ${pairs.used} of the 64 pairs` : "";
-    expect(interrupted.text).toBe(`exact effects of ${nodes.ranked} of the 1440 nodes${over}`);
+    expect(interrupted.text).toBe(`exact effects of ${nodes.ranked} of the 450 nodes${over}`);
     expect(stderr.trimEnd().split("\n").at(-1)).toBe(
       `atp: interrupted by SIGINT; ${interrupted.text}, are in ${join(out, "ranked.csv")}`,
     );

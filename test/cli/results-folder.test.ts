@@ -241,7 +241,8 @@ describe("a run that is killed", () => {
     await runHere(["sweep", ...ELSEWHERE, "--nodes", "mlpOut", "--out", out]);
     const { run: earlier } = await summaryOf(out);
     const hook = pathToFileURL(join(projectRoot, "test/support/kill-at.mjs")).href;
-    for (const [file, time, when] of STEPS) {
+    // All of them where tests may take their time.
+    for (const [file, time, when] of process.env.CI ? STEPS : STEPS.slice(1, 4)) {
       const env = { NODE_OPTIONS: `--import ${hook}`, KILL_AT: file, KILL_N: String(time), KILL_WHEN: when };
       const { code } = await runCli([...args, "--out", out], { env });
       expect([file, time, when, code]).toEqual([file, time, when, null]);

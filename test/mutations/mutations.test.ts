@@ -15,8 +15,8 @@ import type { CaseResult, Order } from "./mutation-process.js";
 
 const SEED = 13;
 const ONE = process.env.ATPKIT_MUTATION;
-/** Every kind of file is there some 45 times among a thousand. */
-const CASES = Number(process.env.ATPKIT_MUTATIONS ?? (process.env.CI ? 1000 : 220));
+/** Every kind of file is there some 40 times among a thousand. */
+const CASES = Number(process.env.ATPKIT_MUTATIONS ?? (process.env.CI ? 1000 : 120));
 const PROCESSES = 2;
 
 /** A case takes a tenth of a second; machines of tests are loaded. */
