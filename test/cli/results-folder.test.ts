@@ -1,5 +1,6 @@
 /** A folder of results is one run's: whatever was there before, whoever else writes to it, and wherever a run is killed. */
 
+import { spawn } from "node:child_process";
 import { copyFile, mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -8,7 +9,7 @@ import { describe, expect, it } from "vitest";
 import { projectRoot } from "../support/child-process.js";
 import { testBackend } from "../support/engine.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
-import { DEMO, IOI, RUN, rowsOf, runCli, runHere } from "./run-cli.js";
+import { CLI_FILE, DEMO, IOI, RUN, resultOf, rowsOf, runCli, runHere } from "./run-cli.js";
 
 const AGREEMENT = join(DEMO, "pairs/agreement.jsonl");
 const FEW = [...RUN, "--max-pairs", "2"];
@@ -213,6 +214,24 @@ describe("a folder that cannot be made", () => {
     expect(stderr).toMatch(
       /^atp: error: --out: expected a folder that can be made, got \/proc\/x\/y: ENOENT/,
     );
+  });
+});
+
+describe("a disk that takes no more", () => {
+  it("is named with the file and in its own words, exit code 1; what is there says that it broke off", async () => {
+    const out = join(await temporaryFolder(), "out");
+    // Room for summary.json, not for 450 rows: in blocks of 512 bytes.
+    const limited = spawn("sh", [
+      ...["-c", 'ulimit -f 12; exec "$@"', "sh", process.execPath, CLI_FILE],
+      ...["estimate", ...FEW, "--nodes", "z,mlpOut", "--out", out],
+    ]);
+    const { code, stderr } = await resultOf(limited);
+    expect(stderr.trimEnd().split("\n").at(-1)).toMatch(
+      /^atp: error: writeAtomically: .*\/out\/ranked\.csv: EFBIG: file too large/,
+    );
+    expect(code).toBe(1);
+    expect(await readdir(out)).toEqual(["summary.json"]);
+    expect(await pageOf(out)).toContain("this run broke off");
   });
 });
 
