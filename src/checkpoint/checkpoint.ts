@@ -130,7 +130,7 @@ function codeNotice(fields: ConfigFields): string | undefined {
 
 /** Every key and every tensor of the file is used: what is not understood may change what the model computes. */
 async function openGgufFile(file: string): Promise<Checkpoint> {
-  const { metadata, tensors } = await openGguf(file);
+  const { metadata, tensors, notice } = await openGguf(file);
   try {
     const architecture = architectureOf(metadata, file);
     const plan = await architecture.plan(metadata, file, tensors);
@@ -147,7 +147,7 @@ async function openGgufFile(file: string): Promise<Checkpoint> {
     });
     const unused = tensors.unchecked();
     if (unused.length > 0) throw unusedError(plan.config.family, tensors, unused);
-    return checkpoint;
+    return { ...checkpoint, notices: notice === undefined ? [] : [notice] };
   } catch (error) {
     await tensors.close();
     throw error;

@@ -35,7 +35,8 @@ import { INDEX_FILE } from "./safetensors-index.js";
 const PARALLEL_DOWNLOADS = 2;
 
 /** `name` or `owner/name`, as the hub allows them. */
-const HUB_ID = /^[A-Za-z0-9][\w.-]*(?:\/[A-Za-z0-9_][\w.-]*)?$/;
+/** Owner and name have 96 characters at most. */
+const HUB_ID = /^[A-Za-z0-9][\w.-]{0,95}(?:\/[A-Za-z0-9_][\w.-]{0,95})?$/;
 
 /** A branch, tag, commit or `refs/pr/1`; it becomes a path in the cache, so no segment starts with a dot. */
 const REVISION = /^[\w-][\w.-]*(?:\/[\w-][\w.-]*)*$/;

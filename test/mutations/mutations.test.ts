@@ -132,7 +132,12 @@ interface Message {
 function startProcess(): ChildProcess {
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
   const entry = fileURLToPath(new URL("mutation-process.ts", import.meta.url));
-  return fork(entry, [], { execArgv: ["--import", tsx], silent: true });
+  return fork(entry, [], {
+    execArgv: ["--import", tsx],
+    silent: true,
+    // A name that may be a model's is not asked for.
+    env: { ...process.env, HF_HUB_OFFLINE: "1" },
+  });
 }
 
 /** What came of the cases, for whoever asked for more of them. */

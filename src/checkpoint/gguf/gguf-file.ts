@@ -18,12 +18,17 @@ export type GgufMetadata = ReadonlyMap<string, unknown>;
 export interface GgufFile {
   readonly metadata: GgufMetadata;
   readonly tensors: StoredTensors;
+  /** A sentence for the user where the file has bytes that nothing in it speaks of. */
+  readonly notice?: string;
 }
 
 /** Keys that the parser puts beside those of the file. */
 const COUNTS: ReadonlySet<string> = new Set(["version", "tensor_count", "kv_count"]);
 
 const MAGIC = "GGUF";
+
+/** Bytes that tensors begin at multiples of, where a file says nothing else. */
+const DEFAULT_ALIGNMENT = 32;
 
 /** Magic, version, number of tensors, number of keys. */
 const START_BYTES = 24;
@@ -39,7 +44,8 @@ export async function openGguf(path: string): Promise<GgufFile> {
   const file = await openFile(path, (handle) => readHeader(handle, path));
   const tensors = new Map([...file.entries].map(([name, entry]) => [name, { entry, file }]));
   const description = { listing: path, config: "its metadata", types: GGUF_TYPES };
-  return { metadata: file.metadata, tensors: new StoredTensors(description, tensors, [file]) };
+  const { metadata, notice } = file;
+  return { metadata, tensors: new StoredTensors(description, tensors, [file]), ...(notice && { notice }) };
 }
 
 /** Whether a path is meant to be a GGUF file. */
@@ -80,7 +86,24 @@ async function readHeader(handle: FileHandle, file: string) {
       String(version),
     );
   }
-  return { entries, metadata };
+  const notice = behindTensors(entries, metadata, size, file);
+  return { entries, metadata, ...(notice && { notice }) };
+}
+
+/** Other readers pass over what follows the last tensor; it may be a sign that something was put in before. */
+function behindTensors(
+  entries: ReadonlyMap<string, TensorEntry>,
+  metadata: GgufMetadata,
+  size: number,
+  file: string,
+): string | undefined {
+  const end = [...entries.values()].reduce((last, { start, bytes }) => Math.max(last, start + bytes), 0);
+  if (size - end < alignmentOf(metadata)) return undefined;
+  return `warning: ${file} has ${size - end} bytes behind its last tensor that nothing in it speaks of: it may be damaged`;
+}
+
+function alignmentOf(metadata: GgufMetadata): number {
+  return Number(metadata.get("general.alignment") ?? DEFAULT_ALIGNMENT);
 }
 
 /** Magic, version and counts: of what a file says it has, the parser makes as much, whether or not the file could hold it. */
@@ -203,7 +226,7 @@ function tensorEntries(
   size: number,
   file: string,
 ): ReadonlyMap<string, TensorEntry> {
-  const alignment = Number(metadata.get("general.alignment") ?? 32);
+  const alignment = alignmentOf(metadata);
   if (!Number.isInteger(Math.log2(alignment))) {
     throw broken(file, "a power of two as general.alignment", String(alignment));
   }
@@ -231,11 +254,14 @@ function tensorEntries(
   const inOrder = [...entries.values()].sort((a, b) => a.start - b.start);
   inOrder.forEach((entry, at) => {
     const before = inOrder[at - 1];
-    if (before === undefined || before.start + before.bytes <= entry.start) return;
+    if (before === undefined) return;
+    const between = entry.start - (before.start + before.bytes);
+    // Of a type that is not known here, neither is the size.
+    if (between >= 0 && (between < alignment || !isStoredType(before.dtype))) return;
     throw broken(
       file,
       "every byte in one tensor",
-      `${shownName(before.name)} and ${shownName(entry.name)}, which overlap`,
+      `${shownName(before.name)} and ${shownName(entry.name)}, ${between < 0 ? "which overlap" : `with ${between} bytes between them`}`,
     );
   });
   return entries;

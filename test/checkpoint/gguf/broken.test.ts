@@ -309,3 +309,19 @@ test("names that are no files", async () => {
     `resolveCheckpoint: ${text}: expected a folder, a GGUF file (.gguf) or a model id, got another file`,
   );
 });
+
+test("bytes behind the last tensor are told, and padding is not", async () => {
+  const path = join(temporaryFolder(), "model.gguf");
+  const noticesOf = async (more: number) => {
+    writeFileSync(path, Buffer.concat([ggufBytes(WHOLE), Buffer.alloc(more)]));
+    const checkpoint = await openCheckpoint(path);
+    await checkpoint.close();
+    return checkpoint.notices;
+  };
+  expect(await noticesOf(0)).toEqual([]);
+  expect(await noticesOf(100)).toEqual([
+    expect.stringMatching(
+      /^warning: .*model\.gguf has 1\d\d bytes behind its last tensor that nothing in it speaks of/,
+    ),
+  ]);
+});
