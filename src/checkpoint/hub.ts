@@ -34,8 +34,7 @@ import { INDEX_FILE } from "./safetensors-index.js";
 /** Two at a time fill a link that one connection does not, and leave the hub's rate limit alone. */
 const PARALLEL_DOWNLOADS = 2;
 
-/** `name` or `owner/name`, as the hub allows them. */
-/** Owner and name have 96 characters at most. */
+/** `name` or `owner/name`, as the hub allows them: 96 characters each at most. */
 const HUB_ID = /^[A-Za-z0-9][\w.-]{0,95}(?:\/[A-Za-z0-9_][\w.-]{0,95})?$/;
 
 /** A branch, tag, commit or `refs/pr/1`; it becomes a path in the cache, so no segment starts with a dot. */
