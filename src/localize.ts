@@ -9,7 +9,6 @@ import { type Agreement, agreementOf } from "./bounds/agreement.js";
 import type { Certificate } from "./bounds/certificate.js";
 import type { CertifyOptions } from "./bounds/certification.js";
 import { certify, checkCertifyOptions } from "./bounds/certify.js";
-import type { VerifiedAtCost } from "./bounds/measurements.js";
 import { checkComplete } from "./bounds/observe.js";
 import { InputError } from "./errors.js";
 import { partialOfNodes } from "./exact/partial-runs.js";
@@ -23,7 +22,7 @@ import { type Site, sitesOf } from "./model/sites.js";
 import { formatNodeId, type Node, parseNodeId } from "./nodes/node-id.js";
 import { indexOfNode, makeNodeSpace, type NodeSpace, parseSites } from "./nodes/node-space.js";
 import { type PositionMode, positionLabels, spanInPair } from "./nodes/positions.js";
-import { type Ranking, rankNodes, type VerifiedNodes } from "./nodes/ranking.js";
+import { type Ranking, rankNodes, type VerifiedNodes, withVerified } from "./nodes/ranking.js";
 import type { Direction } from "./prompts/direction.js";
 import { metricsByName } from "./prompts/metrics/by-names.js";
 import type { Metric } from "./prompts/metrics/metric.js";
@@ -205,18 +204,12 @@ export async function localize(
     });
     return { ...withAgreement(certified.ranking, topK), certificate: certified.certificate };
   }
-  const { space, estimates } = estimated;
+  const { space } = estimated;
   const candidates = estimated.order.slice(0, topK);
-  const rankingWith = ({ verified, forwardEquivalents }: VerifiedAtCost): Ranking => ({
-    ...estimated,
-    verified,
-    order: rankNodes(space, estimates, verified),
-    forwardEquivalents: { ...estimated.forwardEquivalents, verify: forwardEquivalents },
-  });
   const runs = await verifyNodes(model, pairs, space, candidates, options, async (partial) => {
-    await onInterrupted?.(rankingWith(partial));
+    await onInterrupted?.(withVerified(estimated, partial));
   });
-  return withAgreement(rankingWith(runs), topK);
+  return withAgreement(withVerified(estimated, runs), topK);
 }
 
 function withAgreement(ranking: Ranking, topK: number): Localization {

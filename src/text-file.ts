@@ -2,7 +2,7 @@
 
 import { constants, readFileSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { codeOf, InputError } from "./errors.js";
+import { asError, codeOf, InputError } from "./errors.js";
 
 /** More than any file that this package reads whole: a tokenizer.json of a vocabulary of a million. */
 export const MAX_TEXT_BYTES = 2 ** 28;
@@ -50,9 +50,7 @@ export function parseJsonText(text: string, where: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new InputError(
-      `${where}: expected JSON, got ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new InputError(`${where}: expected JSON, got ${asError(error).message}`);
   }
 }
 
@@ -88,7 +86,5 @@ function checkSize(path: string, size: number, most: number): void {
 function notThere(path: string, error: unknown): undefined {
   if (error instanceof InputError) throw error;
   if (codeOf(error) === "ENOENT") return undefined;
-  throw new InputError(
-    `${path}: expected a readable file, got ${error instanceof Error ? error.message : String(error)}`,
-  );
+  throw new InputError(`${path}: expected a readable file, got ${asError(error).message}`);
 }

@@ -8,11 +8,11 @@ import type { ExactOptions } from "../exact/patch-sets.js";
 import { checkLimit, LIMITS } from "../limits.js";
 import type { ModelConfig } from "../model/config.js";
 import type { Model } from "../model/model.js";
-import { joinVerified, type Ranking, rankNodes } from "../nodes/ranking.js";
+import { type Ranking, withVerified } from "../nodes/ranking.js";
 import type { Pair } from "../prompts/pair.js";
 import type { DrawsOfSource } from "../sources/draws.js";
 import { Certification, type Certified, type CertifyOptions } from "./certification.js";
-import { type Measurements, measureHere, type VerifiedAtCost } from "./measurements.js";
+import { type Measurements, measureHere } from "./measurements.js";
 import { checkComplete } from "./observe.js";
 
 export const DEFAULT_INCLUSION = 0.05;
@@ -36,7 +36,7 @@ export async function certify(
 ): Promise<Certified> {
   let soFar: Ranking = estimated;
   const measurements = measureHere(model, pairs, estimated.space, options, async (partial) => {
-    await options.onInterrupted?.(rankingWith(soFar, partial));
+    await options.onInterrupted?.(withVerified(soFar, partial));
   });
   return await certifyWith(model.config, estimated, measurements, {
     ...options,
@@ -45,20 +45,6 @@ export async function certify(
       await options.onVerified?.(ranking);
     },
   });
-}
-
-/** A ranking with more exact effects. */
-function rankingWith(ranking: Ranking, { verified, forwardEquivalents }: VerifiedAtCost): Ranking {
-  const all = ranking.verified ? joinVerified(ranking.verified, verified) : verified;
-  return {
-    ...ranking,
-    verified: all,
-    order: rankNodes(ranking.space, ranking.estimates, all),
-    forwardEquivalents: {
-      ...ranking.forwardEquivalents,
-      verify: ranking.forwardEquivalents.verify + forwardEquivalents,
-    },
-  };
 }
 
 /**

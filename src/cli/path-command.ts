@@ -19,7 +19,7 @@ import { type CliContext, printResult } from "./context.js";
 import type { PathCommandOptions } from "./options.js";
 import { type PreparedRun, type StartedRun, withRun } from "./prepare-run.js";
 import { heading, labelled } from "./print-run.js";
-import { describeRun, SHOWN_ROWS } from "./save-run.js";
+import { describeRun, overPairs, SHOWN_ROWS } from "./save-run.js";
 import { withSource } from "./source.js";
 
 /** The ids of a run's ends, each once. */
@@ -62,10 +62,7 @@ export async function pathCommand(options: PathCommandOptions, context: CliConte
           ...(onProgress && { onProgress }),
           ...(signal && { signal }),
           async onInterrupted(soFar, pairs) {
-            const over =
-              pairs.length < run.pairs.length
-                ? `, over ${pairs.length} of the ${run.pairs.length} pairs`
-                : "";
+            const over = overPairs(run, pairs.length);
             const rows = pathRows(soFar, ends);
             const interrupted = `effects of ${rows.length} of ${ends.length} paths${over}`;
             const { files } = await savePaths({ ...run, pairs }, soFar, rows, interrupted);

@@ -7,6 +7,7 @@ import { meanOf } from "../exact/pair-statistics.js";
 import type { MetricOfRuns } from "../exact/patched-runs.js";
 import { DEFAULT_TOP_K, type VerifiedRanking } from "../localize.js";
 import { type RankedNode, type Ranking, rankedNodes } from "../nodes/ranking.js";
+import type { ScoreTable } from "../nodes/score-table.js";
 import { memorySummary } from "../plan/memory-summary.js";
 import { writeCertificate } from "../report/certificate-file.js";
 import { type MetricsTable, writeMetricsCsv } from "../report/metrics-csv.js";
@@ -130,11 +131,20 @@ export async function saveInterrupted(
 ): Promise<void> {
   const { verified } = soFar;
   if (!verified) return;
-  const pairs = verified.scores.count.reduce((most, count) => Math.max(most, count), 0);
-  const over = pairs < run.pairs.length ? `, over ${pairs} of the ${run.pairs.length} pairs` : "";
+  const over = overPairs(run, pairsOf(verified.scores));
   const interrupted = `exact effects of ${verified.nodes.length} of the ${nodes} nodes${over}`;
   await saveRun(run, soFar, { ...options, state: "interrupted", interrupted });
   context.saved = `${interrupted}, are in ${run.results.path("ranked")}`;
+}
+
+/** How many pairs exact effects are of, where some were interrupted. */
+export function pairsOf({ count }: ScoreTable): number {
+  return count.reduce((most, ofRow) => Math.max(most, ofRow), 0);
+}
+
+/** What is said of effects that are over fewer pairs than the run has: nothing where they are over all. */
+export function overPairs({ pairs: { length } }: Pick<StartedRun, "pairs">, pairs: number): string {
+  return pairs < length ? `, over ${pairs} of the ${length} pairs` : "";
 }
 
 /** Writes the summary of a list that is about to be written, and says what else it has replaced. */

@@ -10,7 +10,7 @@ import { type CliContext, printResult } from "./context.js";
 import type { StartedRun } from "./prepare-run.js";
 import { heading, labelled } from "./print-run.js";
 import { reportOfRun } from "./report-command.js";
-import { beginList, describeAlsoMetrics, describeRun, SHOWN_ROWS } from "./save-run.js";
+import { beginList, describeAlsoMetrics, describeRun, overPairs, pairsOf, SHOWN_ROWS } from "./save-run.js";
 
 export async function runWindows(
   run: StartedRun,
@@ -20,9 +20,7 @@ export async function runWindows(
   const ranking = await sweepWindows(run.model, run.pairs, {
     ...options,
     async onInterrupted(soFar) {
-      const pairs = soFar.scores.count.reduce((most, count) => Math.max(most, count), 0);
-      const over = pairs < run.pairs.length ? `, over ${pairs} of the ${run.pairs.length} pairs` : "";
-      const interrupted = `${soFar.starts.length} windows${over}`;
+      const interrupted = `${soFar.starts.length} windows${overPairs(run, pairsOf(soFar.scores))}`;
       await saveWindows(run, soFar, { interrupted });
       context.saved = `${interrupted}, are in ${run.results.path("windows")}`;
     },

@@ -63,6 +63,26 @@ export interface Ranking {
   readonly forwardEquivalents: { readonly estimate: number; readonly verify: number };
 }
 
+/**
+ * A ranking with more exact effects.
+ * @param forwardEquivalents what they cost, beside what was verified before
+ */
+export function withVerified(
+  ranking: Ranking,
+  { verified, forwardEquivalents }: { readonly verified: VerifiedNodes; readonly forwardEquivalents: number },
+): Ranking {
+  const all = ranking.verified ? joinVerified(ranking.verified, verified) : verified;
+  return {
+    ...ranking,
+    verified: all,
+    order: rankNodes(ranking.space, ranking.estimates, all),
+    forwardEquivalents: {
+      ...ranking.forwardEquivalents,
+      verify: ranking.forwardEquivalents.verify + forwardEquivalents,
+    },
+  };
+}
+
 /** One node of a ranked list; the columns of the CSV. Undefined means "not computed", never 0. */
 export interface RankedNode {
   /** From 1. */

@@ -6,7 +6,7 @@
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { parse, parseString } from "fast-csv";
-import { codeOf, InputError } from "../errors.js";
+import { asError, codeOf, InputError } from "../errors.js";
 import { textLines } from "../prompts/text-lines.js";
 import { shown } from "../shown-text.js";
 import { openPlainFile } from "../text-file.js";
@@ -140,6 +140,6 @@ function isCsv(record: string): Promise<boolean> {
 }
 
 function unreadable(file: string, error: unknown): InputError {
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = asError(error).message;
   return new InputError(`${file}: expected a readable CSV file, got: ${shown(reason)}`);
 }

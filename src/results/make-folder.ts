@@ -3,7 +3,7 @@
 import { constants } from "node:fs";
 import { access, mkdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { codeOf, InputError } from "../errors.js";
+import { asError, codeOf, InputError } from "../errors.js";
 
 /**
  * Checks, without changing anything, that a folder is there and can be written to, or can be made.
@@ -38,7 +38,7 @@ export async function makeFolder(option: string, folder: string): Promise<void> 
       // Somebody else has made it meanwhile.
       if (codeOf(error) === "EEXIST") continue;
       throw new InputError(
-        `${option}: expected a folder that can be made, got ${folder}: ${error instanceof Error ? error.message : String(error)}`,
+        `${option}: expected a folder that can be made, got ${folder}: ${asError(error).message}`,
       );
     }
   }

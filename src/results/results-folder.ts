@@ -6,7 +6,7 @@
  */
 
 import { join } from "node:path";
-import { InputError, RunError } from "../errors.js";
+import { asError, InputError, RunError } from "../errors.js";
 import { type OwnDocument, readOwnDocument } from "./documents.js";
 import { lockFolder } from "./folder-lock.js";
 import { checkFolder, checkReplaceable, makeFolder } from "./make-folder.js";
@@ -150,12 +150,9 @@ export class ResultsFolder {
       return await body();
     } catch (error) {
       if (error instanceof RunError) throw error;
-      throw new RunError(
-        `results: ${this.folder}: ${error instanceof Error ? error.message : String(error)}`,
-        {
-          cause: error,
-        },
-      );
+      throw new RunError(`results: ${this.folder}: ${asError(error).message}`, {
+        cause: error,
+      });
     }
   }
 }
